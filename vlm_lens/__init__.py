@@ -1,0 +1,1 @@
+"""The TransformerLens of vision-language models."""

@@ -1,0 +1,35 @@
+"""The errors a user can meet.
+
+Every message has one form: `<what failed>: expected <rule>, got <value or shape>. <what to do>.`
+All of them derive from `VlmLensError`; those that concern a value also derive from `ValueError`, so that
+code which knows nothing of this package can catch them.
+"""
+
+
+class VlmLensError(Exception):
+    """Anything this package refuses, on purpose."""
+
+    def __init__(self, what: str, expected: str, got: object, advice: str = "") -> None:
+        self.what, self.expected, self.got, self.advice = what, expected, got, advice
+        message = f"{what}: expected {expected}, got {got}."
+        super().__init__(f"{message} {advice}" if advice else message)
+
+
+class InputError(VlmLensError, ValueError):
+    """A picture, prompt, mask or mapping that the model cannot take."""
+
+
+class PositionError(VlmLensError, ValueError):
+    """A position, role or region that the sequence does not have."""
+
+
+class HookError(VlmLensError, ValueError):
+    """A hook name that does not exist, or a hook that returned another shape."""
+
+
+class UnsupportedModelError(VlmLensError, ValueError):
+    """A checkpoint of a family that has no adapter."""
+
+
+class CheckpointError(VlmLensError, OSError):
+    """A checkpoint folder that is missing, incomplete or damaged."""
