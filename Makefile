@@ -1,0 +1,36 @@
+# Every target prepares its own environment, once: .venv, made anew when it was left half made.
+PYTHON ?= python3
+BIN    := .venv/bin
+PIP    := $(BIN)/python -m pip install --constraint constraints.txt
+OUT    ?= out
+
+.PHONY: demo test check format bench demo-model
+.DELETE_ON_ERROR:
+
+demo: .venv/.ready          ## the bundled model on bundled pictures: an HTML report
+	$(BIN)/python -m vlm_lens demo --out $(OUT)
+
+test: .venv/.ready          ## the whole test suite
+	$(BIN)/python -m pytest --numprocesses 2
+
+check: .venv/.ready         ## lint, format and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.ready        ## rewrite the sources in the house format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/.ready         ## speed against transformers, side by side
+	$(BIN)/python benchmarks/forward.py
+
+demo-model: .venv/.ready    ## train the bundled model again, from nothing
+	$(BIN)/python -m vlm_lens.demo.train --out $(OUT)/demo-model
+
+.venv/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"vlm_lens needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12" if v < (3, 11) else 0)'
+	@test -e $@ || $(PYTHON) -m venv --clear .venv
+	$(PIP) torch
+	$(PIP) --editable '.[dev,tutorials,docs]'
+	@touch $@
