@@ -1,0 +1,1 @@
+"""The bundled model: its scenes, its texts, its training."""
