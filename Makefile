@@ -3,6 +3,7 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip install --constraint constraints.txt
 OUT    ?= out
+TORCH  ?= torch             # and pip's options for it: make TORCH="torch --index-url URL" test
 
 .PHONY: demo test check format bench demo-model
 .DELETE_ON_ERROR:
@@ -31,6 +32,6 @@ demo-model: .venv/.ready    ## train the bundled model again, from nothing
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"vlm_lens needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12" if v < (3, 11) else 0)'
 	@test -e $@ || $(PYTHON) -m venv --clear .venv
-	$(PIP) torch
+	$(PIP) $(TORCH)
 	$(PIP) --editable '.[dev,tutorials,docs]'
 	@touch $@
