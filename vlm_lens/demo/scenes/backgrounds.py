@@ -5,7 +5,7 @@ scenes have their own. It is twice as fine as a scene, as the canvas is.
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cache
 from random import Random
 
 import numpy as np
@@ -23,7 +23,7 @@ def choose_background(name: str, split: str, random: Random) -> Image.Image:
     return picture.copy()
 
 
-@lru_cache(maxsize=None)
+@cache
 def _variant(name: str, split: str, number: int, is_mirrored: bool) -> Image.Image:
     if is_mirrored:
         return _variant(name, split, number, False).transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -139,7 +139,7 @@ def _street(random: Random) -> Image.Image:
 
 
 def _room(random: Random) -> Image.Image:
-    horizon = random.randint(185, 215)
+    horizon = random.randint(165, 195)
     walls: tuple[RGB, ...] = (
         (206, 218, 216), (226, 210, 194), (208, 212, 228), (220, 222, 196), (228, 206, 206),
     )  # fmt: skip

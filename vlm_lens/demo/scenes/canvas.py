@@ -147,18 +147,14 @@ class Pen:
         """The animal's side that is turned away when it stands in profile."""
         return "right" if self.is_flipped else "left"
 
-    def polygon(
-        self, points: Points | list[Point], color: RGB, part: str | None = None, mark: bool = True
-    ) -> None:
+    def polygon(self, points: Points | list[Point], color: RGB, part: str | None = None, mark: bool = True) -> None:
         """Fill a polygon, and mark it as the part (or as the object's rest)."""
         label = None
         if mark:
             label = self._first_label + (self._parts[part] if part else 0)
         self.canvas.fill(np.asarray(points) @ self._matrix + self._offset, color, label)
 
-    def smooth(
-        self, points: list[Point], color: RGB, part: str | None = None, mark: bool = True
-    ) -> None:
+    def smooth(self, points: list[Point], color: RGB, part: str | None = None, mark: bool = True) -> None:
         """Fill the closed smooth curve through some points."""
         self.polygon(_smoothing(len(points)) @ np.asarray(points), color, part, mark)
 

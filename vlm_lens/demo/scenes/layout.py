@@ -19,11 +19,13 @@ from vlm_lens.demo.scenes.vocabulary import (
 )
 
 _CENTERS = {"left": 36.0, "middle": 96.0, "right": 156.0}
-_LARGEST = {1: 104.0, 2: 90.0, 3: 74.0, 4: 68.0}
+_LARGEST = {1: 150.0, 2: 98.0, 3: 80.0, 4: 72.0}
+_WIDEST_BESIDE = 108.0
+_LARGEST_ON_SURFACE = 86.0
 _LARGE_SHARE = {1: 0.65, 2: 0.5, 3: 0.35, 4: 0.12}
 _SURFACE_SHARE = {1: 0.5, 2: 0.45, 3: 0.35, 4: 0.2}
-_SMALL = (38.0, 54.0)
-_SMALLEST_LARGE = 64.0
+_SMALL = (42.0, 58.0)
+_SMALLEST_LARGE = 68.0
 
 Box = tuple[float, float, float, float]
 
@@ -62,9 +64,7 @@ class Placement:
         return 0.0 if self.surface == "shelf" else max(self.surface_ground, self.feet)
 
 
-def choose_subjects(
-    random: Random, split: str, n_objects: int, require_surface: bool
-) -> tuple[str, list[Subject]]:
+def choose_subjects(random: Random, split: str, n_objects: int, require_surface: bool) -> tuple[str, list[Subject]]:
     """A background and the subjects before it; kinds differ, surfaces differ."""
     first = random.choice(KINDS)
     places = _choose_places(random, split, first, n_objects)
@@ -74,18 +74,30 @@ def choose_subjects(
     usual = random.random() < 0.6
     background = random.choice(BACKGROUNDS_OF[first] if usual else BACKGROUNDS)
     surfaces = list(SURFACES_OF[background])
-    random.shuffle(surfaces)
     subjects: list[Subject] = []
     for number, (kind, place) in enumerate(zip(kinds, places, strict=True)):
         color = random.choice(_colors(kind, place, split))
         shares_place = places.count(place) > 1
         is_large = not shares_place and random.random() < _LARGE_SHARE[n_objects]
         is_on = random.random() < _SURFACE_SHARE[n_objects] or (require_surface and number == 0)
-        surface = surfaces.pop() if is_on and not shares_place and surfaces else None
-        if surface == "shelf":
-            is_large = False
+        surface = None
+        if is_on and not shares_place:
+            surface = _choose_surface(random, surfaces, is_large)
         subjects.append(Subject(kind, color, "large" if is_large else "small", place, surface))
     return background, subjects
+
+
+def _choose_surface(random: Random, free: list[str], is_large: bool) -> str | None:
+    """Takes a surface out of the free ones; a shelf carries small objects, often where it can."""
+    possible = [surface for surface in free if not (is_large and surface == "shelf")]
+    if not possible:
+        return None
+    if "shelf" in possible and random.random() < 0.5:
+        surface = "shelf"
+    else:
+        surface = random.choice(possible)
+    free.remove(surface)
+    return surface
 
 
 def _choose_places(random: Random, split: str, first: str, n_objects: int) -> list[str]:
@@ -144,7 +156,11 @@ def _inside(x: float, half_width: float) -> float:
 def _place(random: Random, subject: Subject, subjects: Sequence[Subject]) -> Placement:
     figure = FIGURES[subject.kind]
     n_objects = len(subjects)
-    largest = min(_LARGEST[n_objects], 78.0) if subject.surface else _LARGEST[n_objects]
+    largest = _LARGEST[n_objects]
+    if subject.surface:
+        largest = min(largest, _LARGEST_ON_SURFACE)
+    elif subject.place != "middle":
+        largest = min(largest, _WIDEST_BESIDE)
     extent = random.uniform(*(
         (_SMALLEST_LARGE, largest) if subject.size == "large" else _SMALL
     ))  # fmt: skip
@@ -155,7 +171,7 @@ def _place(random: Random, subject: Subject, subjects: Sequence[Subject]) -> Pla
         return _place_on_surface(random, subject, x, scale, width, height, n_objects)
     sharing = [other for other in subjects if other.place == subject.place]
     if len(sharing) > 1:
-        low, high = (98, 112) if subject is sharing[0] else (170, 187)
+        low, high = (104, 114) if subject is sharing[0] else (170, 187)
     elif subject.size == "large":
         low, high = 138, 187
     else:
@@ -178,7 +194,7 @@ def _place_on_surface(
     surface = subject.surface
     assert surface is not None
     form = FORMS[surface]
-    widest = 104.0 if n_objects <= 2 else 76.0
+    widest = 112.0 if n_objects <= 2 else 84.0
     surface_width = min(max(width * random.uniform(1.2, 1.5), 60.0), widest)
     low, high = (82, 104) if surface == "shelf" else (140, 187)
     ground = max(random.uniform(low, high), height + form.stand * surface_width + 6)

@@ -63,8 +63,7 @@ def jittered(color: RGB, random: Random, amount: int = 10) -> RGB:
     """A colour with each channel and the whole brightness moved a little at random."""
     whole = random.uniform(-amount, amount)
     red, green, blue = (
-        max(0, min(255, int(channel + whole + random.uniform(-amount, amount) * 0.6)))
-        for channel in color
+        max(0, min(255, int(channel + whole + random.uniform(-amount, amount) * 0.6))) for channel in color
     )
     return (red, green, blue)
 

@@ -116,9 +116,7 @@ def draw_scene(
     return Scene(seed, split, background, canvas.image(), objects, surfaces, label_map)
 
 
-def _paint(
-    canvas: Canvas, placements: list[Placement], subjects: list[Subject], random: Random
-) -> float:
+def _paint(canvas: Canvas, placements: list[Placement], subjects: list[Subject], random: Random) -> float:
     """Paint everything from back to front; the smallest visible share of an object."""
     standing = [subject for subject in subjects if subject.surface]
     n_painted: dict[int, int] = {}
@@ -126,9 +124,7 @@ def _paint(
         subject = placement.subject
         number = subjects.index(subject) + 1
         if placement.surface:
-            _paint_surface(
-                canvas, placement, len(subjects) + 1 + standing.index(subject), random
-            )
+            _paint_surface(canvas, placement, len(subjects) + 1 + standing.index(subject), random)
         else:
             canvas.shadow(placement.x, placement.feet, 0.5 * (placement.box[2] - placement.box[0]))
         pen = Pen(

@@ -1,4 +1,4 @@
-"""The words of the bundled scenes: kinds, colours, places, surfaces, parts and likely companions."""
+"""The words of the bundled scenes: kinds, colours, places, surfaces, parts, companions."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -94,18 +94,18 @@ COMPANIONS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 BACKGROUNDS_OF: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "bird": ("meadow", "beach", "garden"),
+        "bird": ("meadow", "beach", "garden", "room"),
         "cat": ("room", "garden", "street"),
         "cow": ("meadow", "garden"),
         "dog": ("garden", "street", "room", "beach"),
         "horse": ("meadow", "beach"),
         "person": BACKGROUNDS,
         "sheep": ("meadow", "garden"),
-        "car": ("street", "beach"),
-        "ball": ("beach", "garden", "room"),
-        "cup": ("room", "garden"),
+        "car": ("street", "street", "beach", "room"),
+        "ball": ("beach", "garden", "room", "room"),
+        "cup": ("room", "room", "garden"),
         "tree": ("meadow", "garden", "street"),
-        "boat": ("beach", "meadow"),
+        "boat": ("beach", "beach", "meadow", "room"),
         "flower": ("garden", "room", "meadow"),
         "house": ("street", "meadow", "garden"),
     }

@@ -110,34 +110,23 @@ def presence_turns(scene: Scene, rng: Random, n: int) -> list[Turn]:
 
 def on_turns(scene: Scene, rng: Random) -> list[Turn]:
     """What is on each surface; each surface has one object on it."""
-    return [
-        Turn(on_question(found.surface), "It is a", found.kind, "on")
-        for found in scene.objects
-        if found.surface
-    ]
+    return [Turn(on_question(found.surface), "It is a", found.kind, "on") for found in scene.objects if found.surface]
 
 
 def color_turns(scene: Scene, rng: Random) -> list[Turn]:
     """The colour of each object."""
-    return [
-        Turn(color_question(found.kind), "It is", found.color, "color") for found in scene.objects
-    ]
+    return [Turn(color_question(found.kind), "It is", found.color, "color") for found in scene.objects]
 
 
 def place_turns(scene: Scene, rng: Random) -> list[Turn]:
     """Where each object is."""
-    return [
-        Turn(place_question(found.kind), "It is", WHERE[found.place], "place")
-        for found in scene.objects
-    ]
+    return [Turn(place_question(found.kind), "It is", WHERE[found.place], "place") for found in scene.objects]
 
 
 def parts_turns(scene: Scene, rng: Random) -> list[Turn]:
     """Which parts of each object are visible."""
     shown = [(found.kind, visible_parts(found)) for found in scene.objects]
-    return [
-        Turn(parts_question(kind), "", parts_phrase(parts), "parts") for kind, parts in shown if parts
-    ]
+    return [Turn(parts_question(kind), "", parts_phrase(parts), "parts") for kind, parts in shown if parts]
 
 
 def turns(scene: Scene, rng: Random) -> list[Turn]:
