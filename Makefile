@@ -30,7 +30,7 @@ demo-model: .venv/.ready    ## train the bundled model again, from nothing
 	$(BIN)/python -m vlm_lens.demo.train --out $(OUT)/demo-model
 
 .venv/.ready: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(f"vlm_lens needs Python 3.11 or newer, and $(PYTHON) is {v[0]}.{v[1]}. Name another one: make PYTHON=python3.12" if v < (3, 11) else 0)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("vlm_lens needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2] if v < (3, 11) else 0)'
 	@test -e $@ || $(PYTHON) -m venv --clear .venv
 	$(PIP) $(TORCH)
 	$(PIP) --editable '.[dev,tutorials,docs]'
