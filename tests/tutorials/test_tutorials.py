@@ -1,0 +1,64 @@
+"""The tutorials run, in under a minute each, and stand in the repository with their outputs."""
+
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from tutorials.execute import TUTORIALS, executed
+
+REPOSITORY = Path(__file__).parents[2]
+SECONDS = 60
+
+every_tutorial = pytest.mark.parametrize("path", TUTORIALS, ids=lambda path: path.stem)
+
+
+def outputs_of(notebook: nbformat.NotebookNode) -> list[nbformat.NotebookNode]:
+    return [output for cell in notebook.cells for output in cell.get("outputs", [])]
+
+
+def test_there_are_tutorials() -> None:
+    assert [path.name[:2] for path in TUTORIALS] == [f"{n}_" for n in range(1, len(TUTORIALS) + 1)]
+    assert len(TUTORIALS) >= 2
+
+
+@every_tutorial
+@pytest.mark.filterwarnings("default")  # of the notebook client and its event loop
+def test_a_tutorial_runs_in_under_a_minute(path: Path) -> None:
+    start = time.perf_counter()
+    notebook = executed(path)
+    assert time.perf_counter() - start < SECONDS
+    errors = [output for output in outputs_of(notebook) if output.output_type == "error"]
+    assert errors == []
+
+
+@every_tutorial
+def test_a_tutorial_stands_with_the_outputs_of_one_run_from_top_to_bottom(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    assert all(output.output_type != "error" for output in outputs_of(notebook))
+    assert all(output.get("name") != "stderr" for output in outputs_of(notebook))
+
+
+@every_tutorial
+def test_a_tutorial_shows_pictures(path: Path) -> None:
+    outputs = outputs_of(nbformat.read(path, as_version=4))
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) >= 2
+
+
+@every_tutorial
+def test_a_tutorial_opens_with_a_question_and_closes_with_its_answer(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    first, last = notebook.cells[0], notebook.cells[-1]
+    assert first.cell_type == last.cell_type == "markdown"
+    assert "?" in first.source
+    assert "**Answer.**" in last.source
+
+
+@every_tutorial
+def test_a_tutorial_names_no_folder_of_the_machine_it_was_run_on(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert str(REPOSITORY) not in text and str(Path.home()) + "/" not in text

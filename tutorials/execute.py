@@ -1,0 +1,49 @@
+"""Runs the tutorials and keeps their outputs in them: `python tutorials/execute.py [NOTEBOOK ...]`."""
+
+import argparse
+import os
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+
+TUTORIALS = sorted(Path(__file__).parent.glob("*.ipynb"))
+SECONDS_A_CELL = 120
+
+
+def executed(path: Path) -> nbformat.NotebookNode:
+    """The notebook with the outputs of a fresh kernel; nothing is written.
+
+    Raises:
+        nbclient.exceptions.CellExecutionError: a cell raised.
+    """
+    notebook = nbformat.read(path, as_version=4)
+    resources = {"metadata": {"path": str(path.parent)}}
+    client = NotebookClient(
+        notebook,
+        timeout=SECONDS_A_CELL,
+        kernel_name="python3",
+        resources=resources,
+        record_timing=False,
+    )
+    client.execute()
+    return notebook
+
+
+def keep(notebook: nbformat.NotebookNode, path: Path) -> None:
+    """Writes the notebook whole or not at all."""
+    half = path.with_suffix(".half")
+    nbformat.write(notebook, half)
+    os.replace(half, path)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("notebooks", nargs="*", type=Path, default=TUTORIALS)
+    for path in parser.parse_args().notebooks:
+        print(f"running {path.name}")
+        keep(executed(path), path)
+
+
+if __name__ == "__main__":
+    main()
