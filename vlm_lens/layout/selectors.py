@@ -1,0 +1,128 @@
+"""Selectors: the ways to say which positions are meant, and how each is resolved."""
+
+import operator
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+
+import numpy as np
+from torch import Tensor
+
+from vlm_lens.errors import PositionError
+from vlm_lens.layout.regions import Region
+
+Selector = str | Region | int | slice | Tensor | np.ndarray | Iterable
+"""A name, a region, an int, a slice, a boolean mask [pos] or [batch pos], or several of these.
+
+Ints and slice bounds below zero count back from the end of the prompt, so that they keep their
+meaning while tokens are generated: -1 is the last prompt position.
+"""
+
+
+def resolve(
+    selector: Selector,
+    row: int,
+    *,
+    n_positions: int,
+    n_prompt: int,
+    name_to_positions: Callable[[str], Iterable[int]],
+    region_to_positions: Callable[[Region], Iterable[int]],
+) -> set[int]:
+    """The positions in one row that a selector means.
+
+    Raises:
+        PositionError: a position that the row does not have, a mask of another length, or
+            something that is no selector.
+    """
+    if isinstance(selector, str):
+        return set(name_to_positions(selector))
+    if isinstance(selector, Region):
+        return set(region_to_positions(selector))
+    if isinstance(selector, slice):
+        return _from_slice(selector, n_positions, n_prompt)
+    if isinstance(selector, np.ndarray | Tensor):
+        array = np.asarray(selector.detach().cpu() if isinstance(selector, Tensor) else selector)
+        if array.dtype == bool:
+            return _from_mask(array, row, n_positions, n_prompt)
+        return _from_ints(np.atleast_1d(array).ravel().tolist(), n_positions, n_prompt)
+    if isinstance(selector, Iterable):
+        members = list(selector)
+        if members and all(isinstance(member, bool) for member in members):
+            return _from_mask(np.array(members), row, n_positions, n_prompt)
+        positions: set[int] = set()
+        for member in members:
+            positions |= resolve(
+                member, row, n_positions=n_positions, n_prompt=n_prompt,
+                name_to_positions=name_to_positions, region_to_positions=region_to_positions,
+            )  # fmt: skip
+        return positions
+    return _from_ints([selector], n_positions, n_prompt)
+
+
+def unknown_name(name: str, known: Iterable[str]) -> PositionError:
+    """The error for a name that means no positions, with the nearest that does."""
+    known = list(known)
+    nearest = get_close_matches(name, known, n=1)
+    return PositionError(
+        "Unknown name of positions",
+        f"one of {', '.join(known)}",
+        repr(name),
+        f"Did you mean {nearest[0]!r}?" if nearest else "",
+    )
+
+
+def _from_ints(values: list[object], n_positions: int, n_prompt: int) -> set[int]:
+    return {_from_int(value, n_positions, n_prompt) for value in values}
+
+
+def _from_int(value: object, n_positions: int, n_prompt: int) -> int:
+    if isinstance(value, bool | float | np.bool_):
+        raise _no_selector(value)
+    try:
+        position = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise _no_selector(value) from None
+    absolute = position + n_prompt if position < 0 else position
+    if not 0 <= absolute < n_positions:
+        raise PositionError(
+            "Position does not exist",
+            f"{-n_prompt} <= position < {n_positions}",
+            position,
+            "Positions are absolute in the padded row; negative ones count from the prompt's end.",
+        )
+    return absolute
+
+
+def _from_slice(selector: slice, n_positions: int, n_prompt: int) -> set[int]:
+    def absolute(bound: int | None) -> int | None:
+        if bound is None or bound >= 0:
+            return bound
+        return max(bound + n_prompt, 0)
+
+    if selector.step is not None and selector.step < 1:
+        raise PositionError("Slice of positions failed", "a step of 1 or more", selector)
+    bounds = slice(absolute(selector.start), absolute(selector.stop), selector.step)
+    return set(range(n_positions)[bounds])
+
+
+def _from_mask(mask: np.ndarray, row: int, n_positions: int, n_prompt: int) -> set[int]:
+    if mask.ndim == 2:
+        if row >= mask.shape[0]:
+            raise PositionError("Mask of positions does not match the batch", f"more than {row} rows", mask.shape)
+        mask = mask[row]
+    if mask.ndim != 1 or mask.shape[0] not in (n_positions, n_prompt):
+        lengths = f"{n_positions}" if n_positions == n_prompt else f"{n_prompt} or {n_positions}"
+        raise PositionError(
+            "Mask of positions does not match the sequence",
+            f"a boolean [pos] or [batch pos] with {lengths} positions",
+            list(mask.shape),
+            "A mask over pixels becomes a region with layout.region(mask).",
+        )
+    return set(np.flatnonzero(mask).tolist())
+
+
+def _no_selector(value: object) -> PositionError:
+    return PositionError(
+        "Selector is not understood",
+        "a name, a region, an int, a slice, a boolean mask, or a list of these",
+        f"{type(value).__name__} {value!r}",
+    )
