@@ -16,7 +16,10 @@ One `<family>.npz` is written beside this file for each of the families below. I
     logits               float32 [batch, pos, d_vocab]
     plain/<hook name>    every activation, `hook_result` and `hook_mlp_in` included
     split/<hook name>    those that exist, or change shape, once the attention's inputs are split
-                         (`hook_attn_in` without grouped queries, `hook_q_input`, ... with them)
+                         (`hook_attn_in` without grouped queries, `hook_q_input`, ...; the first norm
+                         then has a head axis)
+    padded/<hook name>   what padding touches, with the first positions padding (two families)
+    padded_logits        the logits of that pass
 
 No weight processing: nothing is folded or centred, the weights are the checkpoint's own. They and
 the embeddings are rounded to values that bfloat16 can hold, which halves the files. Norm weights,
@@ -44,6 +47,9 @@ from transformer_lens.pretrained.weight_conversions import (
 
 SEED = 39
 N_BATCH, N_POSITIONS = 1, 12
+N_PADDING = 4
+PADDED_FAMILIES = ("llama", "mistral")
+TOUCHED_BY_PADDING = ("hook_rot_q", "hook_rot_k", "hook_attn_scores", "hook_pattern", "hook_z")
 TOLERANCE = 1e-5
 FOLDER = Path(__file__).parent
 
@@ -173,11 +179,11 @@ def build_hooked(family: Family, checkpoint: transformers.PreTrainedModel) -> Ho
 
 
 def check_logits(
-    checkpoint: transformers.PreTrainedModel, embeddings: Tensor, ours: Tensor
+    checkpoint: transformers.PreTrainedModel, embeddings: Tensor, ours: Tensor, n_padding: int = 0
 ) -> None:
-    """Raise unless TransformerLens's logits are the checkpoint's own."""
-    theirs = checkpoint(inputs_embeds=embeddings).logits
-    difference = (theirs - ours).abs().max().item()
+    """Raise unless TransformerLens's logits are the checkpoint's own, without the padding."""
+    theirs = checkpoint(inputs_embeds=embeddings[:, n_padding:]).logits
+    difference = (theirs - ours[:, n_padding:]).abs().max().item()
     if difference > TOLERANCE:
         raise RuntimeError(
             f"Logits differ from transformers: expected <= {TOLERANCE}, got {difference}. "
@@ -185,39 +191,48 @@ def check_logits(
         )
 
 
-def record(family: Family) -> dict[str, np.ndarray]:
+def record_padded(
+    checkpoint: transformers.PreTrainedModel, model: HookedTransformer, embeddings: Tensor
+) -> dict[str, Tensor]:
+    """What padding touches, and the logits, with the first positions of the sequence padding."""
+    attention_mask = torch.ones(embeddings.shape[:2], dtype=torch.long)
+    attention_mask[:, :N_PADDING] = 0
+    logits, activations = model.run_with_cache(
+        embeddings,
+        start_at_layer=0,
+        attention_mask=attention_mask,
+        names_filter=lambda name: name.endswith(TOUCHED_BY_PADDING),
+        return_cache_object=False,
+    )
+    check_logits(checkpoint, embeddings, logits, N_PADDING)
+    padded = {f"padded/{name}": value for name, value in activations.items()}
+    return padded | {"padded_logits": logits}
+
+
+def record(family: Family, is_padded: bool) -> dict[str, np.ndarray]:
     """Everything the file of one family holds."""
     checkpoint = build_checkpoint(family)
     model = build_hooked(family, checkpoint)
     generator = torch.Generator().manual_seed(SEED + 1)
-    embeddings = round_to_bfloat16(
-        torch.randn(N_BATCH, N_POSITIONS, model.cfg.d_model, generator=generator)
-    )
+    embeddings = round_to_bfloat16(torch.randn(N_BATCH, N_POSITIONS, model.cfg.d_model, generator=generator))
 
     model.set_use_attn_result(True)
     model.set_use_hook_mlp_in(True)
     logits, plain = model.run_with_cache(embeddings, start_at_layer=0, return_cache_object=False)
     check_logits(checkpoint, embeddings, logits)
+    padded = record_padded(checkpoint, model, embeddings) if is_padded else {}
 
     if model.cfg.n_key_value_heads is None:  # TransformerLens has hook_attn_in only then
         model.set_use_attn_in(True)
-        _, with_attn_in = model.run_with_cache(
-            embeddings, start_at_layer=0, return_cache_object=False
-        )
+        _, with_attn_in = model.run_with_cache(embeddings, start_at_layer=0, return_cache_object=False)
         model.set_use_attn_in(False)
     else:
         with_attn_in = {}
     model.set_use_split_qkv_input(True)
-    split_logits, split = model.run_with_cache(
-        embeddings, start_at_layer=0, return_cache_object=False
-    )
+    split_logits, split = model.run_with_cache(embeddings, start_at_layer=0, return_cache_object=False)
     check_logits(checkpoint, embeddings, split_logits)
     split |= {name: value for name, value in with_attn_in.items() if name not in split}
-    reshaped = {
-        name: value
-        for name, value in split.items()
-        if name not in plain or value.shape != plain[name].shape
-    }
+    reshaped = {name: value for name, value in split.items() if name not in plain or value.shape != plain[name].shape}
 
     about = {
         "made_by": "tests/parity/reference/make_reference.py",
@@ -226,11 +241,13 @@ def record(family: Family) -> dict[str, np.ndarray]:
         "torch": torch.__version__,
         "architecture": family.architecture,
         "config": family.config,
+        "n_padding": N_PADDING,
     }
     tensors = {f"weights/{name}": value for name, value in checkpoint.state_dict().items()}
     tensors |= {"embeddings": embeddings, "logits": logits}
     tensors |= {f"plain/{name}": value for name, value in plain.items()}
     tensors |= {f"split/{name}": value for name, value in reshaped.items()}
+    tensors |= padded
     arrays = {name: value.numpy() for name, value in tensors.items()}
     arrays["about"] = np.array(json.dumps(about))
     arrays["order"] = np.array(json.dumps(list(plain)))
@@ -241,7 +258,7 @@ def main() -> None:
     """Write one file a family beside this script."""
     torch.set_grad_enabled(False)
     for name, family in FAMILIES.items():
-        np.savez_compressed(FOLDER / f"{name}.npz", **record(family))
+        np.savez_compressed(FOLDER / f"{name}.npz", **record(family, name in PADDED_FAMILIES))
 
 
 if __name__ == "__main__":
