@@ -26,6 +26,7 @@ from transformers import (
     LlavaForConditionalGeneration,
     PreTrainedTokenizerFast,
 )
+from transformers.utils.logging import disable_progress_bar
 
 from vlm_lens import HookedVLM
 
@@ -192,6 +193,7 @@ def deviation(values: Tensor, reference: Tensor) -> float:
 
 def main() -> None:
     logging.disable(logging.WARNING)
+    disable_progress_bar()
     with torch.inference_mode():
         model = shrunken_llava()
         inputs = picture_and_words()
