@@ -66,7 +66,8 @@ def _hills(draw: ImageDraw.ImageDraw, random: Random, horizon: int, color: RGB) 
     for depth in range(2):
         phases = [(random.uniform(40, 110), random.uniform(0, 6.3)) for _ in range(2)]
         xs = np.arange(0, _SIDE + 12, 12)
-        height = 22 - 10 * depth + sum(9 * np.sin(xs / wave + phase) for wave, phase in phases)
+        waves = [9 * np.sin(xs / wave + phase) for wave, phase in phases]
+        height = 22 - 10 * depth + (waves[0] + waves[1])
         ridge = [(float(x), float(horizon - h)) for x, h in zip(xs, height, strict=True)]
         draw.polygon([*ridge, (_SIDE, horizon + 2), (0, horizon + 2)],
                      fill=mixed(color, (214, 228, 236), 0.45 - 0.25 * depth))  # fmt: skip

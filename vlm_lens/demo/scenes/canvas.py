@@ -19,7 +19,8 @@ PARTS_PER_OBJECT = 16
 
 _OVERSAMPLING = 2
 
-Point = tuple[float, float]
+Number = int | float
+Point = tuple[Number, Number]
 Points = Float[np.ndarray, "point 2"]
 
 _ANGLES = np.linspace(0.0, 2 * math.pi, 26, endpoint=False)
@@ -70,7 +71,7 @@ class Canvas:
         if label is not None:
             self._mark.polygon(points.ravel().tolist(), fill=label)
 
-    def shadow(self, x: float, y: float, half_width: float) -> None:
+    def shadow(self, x: Number, y: Number, half_width: Number) -> None:
         """Darken the ground under something that stands at (x, y)."""
         cover = _shadow(int(half_width * 0.9))
         width, height = cover.size
@@ -111,11 +112,11 @@ class Pen:
         number: int,
         kind: str,
         origin: Point,
-        scale: float,
+        scale: Number,
         tones: Tones,
         random: Random,
         is_flipped: bool = False,
-        angle: float = 0.0,
+        angle: Number = 0.0,
     ) -> None:
         self.canvas = canvas
         self.tones = tones
@@ -128,7 +129,7 @@ class Pen:
         self._matrix = np.array([[sign * cosine, sine], [-sign * sine, cosine]])
         self._offset = np.array(origin)
 
-    def turned(self, x: float, y: float, angle: float, scale: float = 1.0) -> "Pen":
+    def turned(self, x: Number, y: Number, angle: Number, scale: Number = 1.0) -> "Pen":
         """A pen for a movable part: its (0, 0) stands at (x, y), turned by an angle."""
         pen = object.__new__(Pen)
         pen.__dict__.update(self.__dict__)
@@ -160,13 +161,13 @@ class Pen:
 
     def ellipse(
         self,
-        x: float,
-        y: float,
-        radius_x: float,
-        radius_y: float,
+        x: Number,
+        y: Number,
+        radius_x: Number,
+        radius_y: Number,
         color: RGB,
         part: str | None = None,
-        angle: float = 0.0,
+        angle: Number = 0.0,
         mark: bool = True,
     ) -> None:
         """Fill an ellipse."""
@@ -180,8 +181,8 @@ class Pen:
         self,
         start: Point,
         end: Point,
-        start_width: float,
-        end_width: float,
+        start_width: Number,
+        end_width: Number,
         color: RGB,
         part: str | None = None,
         mark: bool = True,

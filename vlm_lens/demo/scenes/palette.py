@@ -40,7 +40,7 @@ class Tones:
     light: RGB
 
 
-def scaled(color: RGB, factor: float) -> RGB:
+def scaled(color: RGB, factor: int | float) -> RGB:
     """A colour made darker (factor < 1) or lighter (factor > 1), clipped to 0..255."""
     red, green, blue = color
     return (

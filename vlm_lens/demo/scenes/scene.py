@@ -22,6 +22,7 @@ SPLITS: tuple[str, ...] = ("train", "heldout")
 
 _SHARE_OF_N_OBJECTS = (0.30, 0.34, 0.26, 0.10)
 _LEAST_VISIBLE_SHARE = 0.62
+_N_TRIES = 40
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +97,11 @@ def draw_scene(
     if n_objects is None:
         n_objects = random.choices((1, 2, 3, 4), _SHARE_OF_N_OBJECTS)[0]
     background, subjects = choose_subjects(random, split, n_objects, require_surface)
-    canvas = Canvas(choose_background(background, split, random))
-    placements = arrange(random, subjects)
-    for _ in range(12):
-        if _paint(canvas, placements, subjects, random) >= _LEAST_VISIBLE_SHARE:
-            break
+    for _ in range(_N_TRIES):
         canvas = Canvas(choose_background(background, split, random))
         placements = arrange(random, subjects)
+        if _paint(canvas, placements, subjects, random) >= _LEAST_VISIBLE_SHARE:
+            break
     label_map = canvas.label_map()
     objects = tuple(
         SceneObject(s.kind, s.color, s.size, s.place, s.surface, number, label_map)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from random import Random
 
-from vlm_lens.demo.scenes.canvas import Pen
+from vlm_lens.demo.scenes.canvas import Number, Pen
 from vlm_lens.demo.scenes.palette import RGB, Tones, jittered, scaled, tones_from
 
 _CLOTH: tuple[RGB, ...] = (
@@ -41,7 +41,7 @@ def surface_tones(kind: str, random: Random) -> Tones:
     return tones_from(jittered(random.choice(choices), random, 8))
 
 
-def _box(pen: Pen, left: float, top: float, right: float, bottom: float, color: RGB) -> None:
+def _box(pen: Pen, left: Number, top: Number, right: Number, bottom: Number, color: RGB) -> None:
     pen.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], color)
 
 

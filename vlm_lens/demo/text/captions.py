@@ -55,7 +55,7 @@ def left_to_right(scene: Scene) -> list[SceneObject]:
 
 
 def false_captions(scene: Scene, rng: Random, n: int) -> list[str]:
-    """n different captions that are false of a scene, most of them nearly true."""
+    """Different captions, n of them, that are false of a scene, most of them nearly true."""
     true = set(true_captions(scene))
     captions: dict[str, None] = {}
     while len(captions) < n:

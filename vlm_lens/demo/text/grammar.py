@@ -66,12 +66,12 @@ def parts_phrase(parts: Mapping[str, int]) -> str:
 
 
 def object_sentence(found: SceneObject) -> str:
-    """ "A brown cat is on the bed on the left." """
+    """One object in a sentence: "A brown cat is on the bed on the left."."""
     on = f" on the {found.surface}" if found.surface else ""
     return f"A {found.color} {found.kind} is{on} {WHERE[found.place]}."
 
 
 def parts_sentence(found: SceneObject) -> str | None:
-    """ "The cat has a head, ears, legs and a tail.", or None where no part shows."""
+    """An object's parts in a sentence: "The cat has a head, ears and a tail."; None without parts."""
     parts = visible_parts(found)
     return f"The {found.kind} has {parts_phrase(parts)}." if parts else None

@@ -55,27 +55,27 @@ def describe(scene: Scene, rng: Random) -> str:
 
 
 def presence_question(kind: str) -> str:
-    """ "Is there a cat in this image?" """
+    """The question "Is there a cat in this image?"."""
     return f"Is there a {kind} in this image?"
 
 
 def on_question(surface: str) -> str:
-    """ "What is on the bed?" """
+    """The question "What is on the bed?"."""
     return f"What is on the {surface}?"
 
 
 def color_question(kind: str) -> str:
-    """ "What color is the cat?" """
+    """The question "What color is the cat?"."""
     return f"What color is the {kind}?"
 
 
 def place_question(kind: str) -> str:
-    """ "Where is the cat?" """
+    """The question "Where is the cat?"."""
     return f"Where is the {kind}?"
 
 
 def parts_question(kind: str) -> str:
-    """ "Which parts of the cat are visible?" """
+    """The question "Which parts of the cat are visible?"."""
     return f"Which parts of the {kind} are visible?"
 
 
@@ -85,7 +85,7 @@ def describe_turns(scene: Scene, rng: Random) -> list[Turn]:
 
 
 def presence_turns(scene: Scene, rng: Random, n: int) -> list[Turn]:
-    """n yes/no questions, as many yes as no (where n is odd, chance decides the last).
+    """Yes/no questions, n of them, as many yes as no (where n is odd, chance decides the last).
 
     Present kinds are asked again where there are fewer than needed; seven in ten of the absent
     kinds are likely companions of what is there.
