@@ -33,3 +33,7 @@ class UnsupportedModelError(VlmLensError, ValueError):
 
 class CheckpointError(VlmLensError, OSError):
     """A checkpoint folder that is missing, incomplete or damaged."""
+
+
+class WeightsError(VlmLensError, RuntimeError):
+    """A weight that a quantised or wrapped linear does not have in plain form."""

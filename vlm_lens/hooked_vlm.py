@@ -1,0 +1,225 @@
+"""The model as a user holds it."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vlm_lens.errors import InputError
+from vlm_lens.inputs import Inputs, prepare
+from vlm_lens.inputs.prepare import Images
+from vlm_lens.model.generation import Generation, Sampling, Step, generated, stream_tokens
+from vlm_lens.model.hooked_root import NamesFilter
+from vlm_lens.model.joined import JoinedTransformer
+from vlm_lens.model.loading import joined_parts, load
+
+
+class HookedVLM(JoinedTransformer):
+    """A vision-language model with every activation of both towers readable and writable.
+
+    The decoder's hooks stand at the root under TransformerLens's names (`blocks.7.attn.hook_pattern`), the vision
+    tower's under `vision.`, the projector's under `projector.`; docs/hooks.md lists them all.
+
+    Example:
+        >>> from vlm_lens import HookedVLM
+        >>> vlm = HookedVLM.demo()
+        >>> vlm.cfg.n_layers == len(vlm.blocks)
+        True
+    """
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_name: str | Path,
+        *,
+        device: str | torch.device | None = None,
+        dtype: str | torch.dtype | None = None,
+        revision: str | None = None,
+        **options: Any,
+    ) -> "HookedVLM":
+        """Load a checkpoint from a folder, or by its name on the hub.
+
+        Args:
+            path_or_name: a folder written by `save_pretrained`, or `"llava-hf/llava-1.5-7b-hf"`.
+            device: where the weights go, straight from disk; "auto" spreads them over devices.
+            dtype: of the weights, like "bfloat16"; None keeps the checkpoint's.
+            revision: branch, tag or commit on the hub.
+            options: passed on to `transformers`' `from_pretrained`.
+
+        Raises:
+            CheckpointError: a folder that is missing, incomplete or damaged.
+            UnsupportedModelError: a family without an adapter, with the supported ones.
+        """
+        return cls.from_hf(*load(path_or_name, device=device, dtype=dtype, revision=revision, **options))
+
+    @classmethod
+    def from_hf(cls, model: nn.Module, processor: Any = None) -> "HookedVLM":  # type: ignore[override]
+        """Hook a `transformers` model that is already in memory; its parameters are used as they are, not copied.
+
+        Args:
+            model: a `LlavaForConditionalGeneration`.
+            processor: the checkpoint's processor; without one, give tokens and pixels.
+
+        Raises:
+            UnsupportedModelError: a family without an adapter, with the supported ones.
+        """
+        return cls(joined_parts(model), processor)
+
+    @classmethod
+    def demo(cls, device: str | torch.device | None = None) -> "HookedVLM":
+        """The bundled model: trained, tiny, loaded in fp32 from the package itself, without a network."""
+        from vlm_lens.demo import vlm_folder
+
+        return cls.from_pretrained(vlm_folder(), device=device, dtype="float32")
+
+    def prepare(
+        self, images: Images, prompt: str | Sequence[str], *, template: str | None = None, pad_to_square: bool = False
+    ) -> Inputs:
+        """Pictures and prompts as this model takes them, with the role of every position.
+
+        Args:
+            images: a PIL image, path or array; several for one prompt with as many `<image>`; for a list of prompts a
+                list with a picture, several or None for each.
+            prompt: a question (put through the checkpoint's chat template), or a literal prompt with `<image>` in it.
+            template: "v1", "llava" ... (see `vlm_lens.inputs.TEMPLATES`), "chat" or "literal" to choose and not guess.
+            pad_to_square: pad pictures with the mean colour first, as LLaVA's own code does.
+
+        Raises:
+            InputError: pictures and markers that do not match, a picture that cannot be opened, a prompt longer than
+                the context, a model without a processor.
+        """
+        if getattr(self.processor, "image_processor", None) is None:
+            advice = "Give one: HookedVLM.from_hf(model, processor)."
+            raise InputError("Pictures cannot be prepared", "a processor", "a model without one", advice)
+        inputs = prepare(
+            self.processor,
+            images,
+            prompt,
+            image_token_id=self.image_token_id,
+            grid_for=self.grid_for,
+            template=template,
+            max_length=self.cfg.n_ctx,
+            n_class_tokens=self.n_class_tokens,
+            pad_to_square=pad_to_square,
+        )
+        return inputs.to(self.embed.W_E.device)
+
+    def generate(
+        self,
+        inputs: Any,
+        *,
+        max_new_tokens: int = 50,
+        do_sample: bool = False,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        seed: int | None = None,
+        eos_token_id: int | Iterable[int] | None = None,
+        names_filter: NamesFilter = None,
+        return_cache: bool = False,
+        use_cache: bool = True,
+        on_token: Callable[[Step], None] | None = None,
+    ) -> Generation:
+        """Continue the prompts, greedily or by sampling; hooks that stand are seen at every step.
+
+        Args:
+            inputs: `Inputs`, a mapping as the processor returns it, or text.
+            max_new_tokens: at most so many tokens.
+            do_sample, temperature, top_k, top_p, seed: see `Sampling`.
+            eos_token_id: a row ends with this token (or one of these); None takes the checkpoint's; () never ends one.
+            names_filter: which activations to keep over prompt and generated positions.
+            return_cache: keep activations although `names_filter` is None (then all but those computed when asked for).
+            use_cache: keep keys and values; else every step runs the whole sequence (for comparison).
+            on_token: called with each `Step` as it comes.
+
+        Raises:
+            InputError: prompts that end in padding, or more positions than the context has.
+        """
+        inputs = self._for_generation(inputs)
+        sampling = Sampling(do_sample, temperature, top_k, top_p, seed)
+        ends, caches = self._end_tokens(eos_token_id), return_cache or names_filter is not None
+        if max_new_tokens < 1:
+            raise InputError("max_new_tokens", "at least 1", max_new_tokens)
+        steps = stream_tokens(
+            self,
+            inputs,
+            max_new_tokens=max_new_tokens,
+            sampling=sampling,
+            end_tokens=ends,
+            names_filter=names_filter,
+            caches=caches,
+            use_cache=use_cache,
+        )
+        return generated(self, inputs, steps, on_token, ends, caches)
+
+    def stream(
+        self,
+        inputs: Any,
+        *,
+        max_new_tokens: int = 50,
+        eos_token_id: int | Iterable[int] | None = None,
+        names_filter: NamesFilter = None,
+        return_cache: bool = False,
+        **sampling: Any,
+    ) -> Iterator[Step]:
+        """Generate token by token: `for step in vlm.stream(inputs): step.strings`; stop whenever you like.
+
+        Args:
+            inputs, max_new_tokens, eos_token_id: as `generate`.
+            names_filter, return_cache: which activations each `Step` carries.
+            sampling: the fields of `Sampling`.
+        """
+        return stream_tokens(
+            self,
+            self._for_generation(inputs),
+            max_new_tokens=max_new_tokens,
+            sampling=Sampling(**sampling),
+            end_tokens=self._end_tokens(eos_token_id),
+            names_filter=names_filter,
+            caches=return_cache or names_filter is not None,
+        )
+
+    def _for_generation(self, inputs: Any) -> Any:
+        if isinstance(inputs, str | list):
+            inputs = {
+                "input_ids": (tokens := self.to_tokens(inputs)),
+                "attention_mask": self._real_positions(tokens).long(),
+            }
+        return inputs if isinstance(inputs, Tensor) else self.as_inputs(inputs)
+
+    def _end_tokens(self, eos_token_id: int | Iterable[int] | None) -> tuple[int, ...]:
+        if eos_token_id is None:
+            eos_token_id = self.end_token_ids
+        return (eos_token_id,) if isinstance(eos_token_id, int) else tuple(eos_token_id)
+
+    def __repr__(self) -> str:
+        tower, cfg = self.vision.cfg, self.cfg
+        return (
+            f"HookedVLM({cfg.model_name}: {tower.n_layers} vision layers of {tower.n_heads} heads, "
+            f"{cfg.n_layers} decoder layers of {cfg.n_heads} heads, {len(self.hook_dict)} hooks, "
+            f"{cfg.dtype} on {cfg.device})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("", "vision tower", "decoder"),
+            ("architecture", self.vision.cfg.original_architecture, self.cfg.original_architecture),
+            *[
+                (name, getattr(self.vision.cfg, name), getattr(self.cfg, name))
+                for name in (
+                    "n_layers",
+                    "d_model",
+                    "n_heads",
+                    "n_key_value_heads",
+                    "d_head",
+                    "d_mlp",
+                    "n_ctx",
+                    "act_fn",
+                )
+            ],
+        ]
+        cells = "".join(f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>" for row in rows)
+        return f"<b>{escape(repr(self))}</b><table>{cells}</table>"

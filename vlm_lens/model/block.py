@@ -1,0 +1,80 @@
+"""One layer of a tower: attention and MLP, each reading the stream through a norm and adding to it."""
+
+from einops import repeat
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from vlm_lens.model.attention import Attention, HeadInputs
+from vlm_lens.model.attention_mask import AttentionMask
+from vlm_lens.model.config import TransformerConfig
+from vlm_lens.model.hook_point import HookPoint
+from vlm_lens.model.key_value_cache import LayerKeysValues
+from vlm_lens.model.mlp import MLP
+from vlm_lens.model.norm import Norm
+from vlm_lens.model.parts import BlockParts
+from vlm_lens.model.rotary import RotaryAngles
+
+
+class TransformerBlock(nn.Module):
+    """A pre-norm block, with TransformerLens's hooks on the stream and on what is added to it.
+
+    All hooks here are `[batch pos d_model]`, except those on a head's own input, before the norm: `hook_attn_in` and
+    `hook_q_input [batch pos head_index d_model]`, `hook_k_input` and `hook_v_input` (with n_key_value_heads). These and
+    `hook_mlp_in` are made when a hook stands there, and writing them leaves the stream itself alone.
+    Under grouped keys there is no `hook_attn_in` (as in TransformerLens): a group's key has one input.
+    """
+
+    def __init__(self, cfg: TransformerConfig, parts: BlockParts) -> None:
+        super().__init__()
+        self.cfg = cfg
+        kind = "LN" if cfg.normalization_type == "LN" else "RMS"
+        self.ln1 = Norm(parts.ln1, kind, cfg.eps)
+        self.ln2 = Norm(parts.ln2, kind, cfg.eps)
+        self.attn = Attention(cfg, parts)
+        self.mlp = MLP(cfg, parts)
+        if cfg.n_kv == cfg.n_heads:
+            self.hook_attn_in = HookPoint()
+        self.hook_q_input, self.hook_k_input, self.hook_v_input = HookPoint(), HookPoint(), HookPoint()
+        self.hook_mlp_in = HookPoint()
+        self.hook_attn_out, self.hook_mlp_out = HookPoint(), HookPoint()
+        self.hook_resid_pre, self.hook_resid_mid = HookPoint(), HookPoint()
+        self.hook_resid_post = HookPoint()
+
+    def forward(
+        self,
+        resid_pre: Float[Tensor, "batch pos d_model"],
+        mask: AttentionMask,
+        angles: RotaryAngles | None = None,
+        past: LayerKeysValues | None = None,
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """The stream after this layer."""
+        resid_pre = self.hook_resid_pre(resid_pre)
+        attn_out = self.attn(self.ln1(resid_pre), mask, angles, past, self._head_inputs(resid_pre))
+        attn_out = self.hook_attn_out(attn_out)
+        resid_mid = self.hook_resid_mid(resid_pre + attn_out)
+        mlp_out = self.hook_mlp_out(self.mlp(self.ln2(self.hook_mlp_in(resid_mid))))
+        return self.hook_resid_post(resid_mid + mlp_out)
+
+    def _head_inputs(self, resid_pre: Tensor) -> HeadInputs | None:
+        """Each head's own input, where hooks stand at one and may have written it."""
+        hook_all = self.hook_attn_in if self.cfg.n_kv == self.cfg.n_heads else None
+        hooks = (self.hook_q_input, self.hook_k_input, self.hook_v_input)
+        if (hook_all is None or hook_all.is_idle) and all(hook.is_idle for hook in hooks):
+            return None
+        shared, is_shared_written, reads = resid_pre, False, True
+        if hook_all is not None and not hook_all.is_idle:
+            shared, is_shared_written = hook_all.observe(self._per_head(resid_pre, self.cfg.n_heads))
+            reads = hook_all.only_reads
+        inputs: list[Tensor | None] = []
+        writes = []
+        for hook, n_heads in zip(hooks, (self.cfg.n_heads, self.cfg.n_kv, self.cfg.n_kv), strict=True):
+            seen = shared if shared.ndim == 4 else self._per_head(resid_pre, n_heads)
+            seen, is_written = (seen, False) if hook.is_idle else hook.observe(seen)
+            is_written = is_written or is_shared_written
+            is_needed = is_written or (seen.requires_grad and not (reads and hook.only_reads))
+            inputs.append(self.ln1.norm(seen) if is_needed else None)
+            writes.append(is_written)
+        return HeadInputs(*inputs, is_written=(writes[0], writes[1], writes[2]))
+
+    def _per_head(self, resid: Tensor, n_heads: int) -> Tensor:
+        return repeat(resid, "batch pos d_model -> batch pos head d_model", head=n_heads)

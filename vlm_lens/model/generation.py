@@ -1,0 +1,239 @@
+"""Generation with a key-value cache: one token a step, every hook at every step."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vlm_lens.errors import InputError
+from vlm_lens.model.cache import ActivationCache
+from vlm_lens.model.hooked_root import NamesFilter, position_axis
+from vlm_lens.model.key_value_cache import KeyValueCache
+from vlm_lens.model.transformer import HookedTransformer
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen from the logits.
+
+    Attributes:
+        do_sample: draw at random; else the most probable token.
+        temperature: what logits are divided by before drawing.
+        top_k: draw from this many most probable tokens; None for all.
+        top_p: draw from the fewest most probable tokens that hold this much probability; None for all.
+        seed: of the draws; None for torch's own random state.
+    """
+
+    do_sample: bool = False
+    temperature: float = 1.0
+    top_k: int | None = None
+    top_p: float | None = None
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.temperature <= 0:
+            raise InputError("temperature", "more than 0", self.temperature, "Leave out do_sample for the arg-max.")
+        if self.top_p is not None and not 0 < self.top_p <= 1:
+            raise InputError("top_p", "more than 0 and at most 1", self.top_p)
+        if self.top_k is not None and self.top_k < 1:
+            raise InputError("top_k", "at least 1", self.top_k)
+
+    def chosen(
+        self, logits: Float[Tensor, "batch d_vocab"], generator: torch.Generator | None
+    ) -> Int[Tensor, " batch"]:
+        """One token for each row."""
+        if not self.do_sample:
+            return logits.argmax(dim=-1)
+        logits = logits.float() / self.temperature
+        if self.top_k is not None:
+            least = logits.topk(min(self.top_k, logits.shape[-1]), dim=-1).values[:, -1:]
+            logits = logits.masked_fill(logits < least, -torch.inf)
+        probabilities = logits.softmax(dim=-1)
+        if self.top_p is not None:
+            ordered, order = probabilities.sort(dim=-1, descending=True)
+            is_beyond = (ordered.cumsum(dim=-1) - ordered) >= self.top_p
+            probabilities = torch.zeros_like(ordered).scatter(-1, order, ordered.masked_fill(is_beyond, 0.0))
+        return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One step of a generation.
+
+    Attributes:
+        index: 0 for the first generated token.
+        tokens: the token of each row; padding once a row has ended.
+        strings: the same as text.
+        logits: what each token was chosen from, `[batch d_vocab]`.
+        activations: what `names_filter` selects of the run that gave these logits.
+    """
+
+    index: int
+    tokens: Int[Tensor, " batch"]
+    strings: tuple[str, ...]
+    logits: Float[Tensor, "batch d_vocab"]
+    activations: dict[str, Tensor] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    """What was generated.
+
+    Attributes:
+        tokens: generated tokens, padded after a row's end.
+        logits: what each was chosen from.
+        texts: each row's text, without special tokens.
+        inputs: what the model was given.
+        layout: the layout of prompt and generated positions together; None for a model given plain tokens.
+        cache: activations of all positions that were run (the last generated token was not), or None.
+    """
+
+    tokens: Int[Tensor, "batch step"]
+    logits: Float[Tensor, "batch step d_vocab"]
+    texts: tuple[str, ...]
+    inputs: Any
+    layout: Any = None
+    cache: ActivationCache | None = None
+
+    @property
+    def text(self) -> str:
+        """The text of a batch of one.
+
+        Raises:
+            InputError: for a larger batch.
+        """
+        if len(self.texts) != 1:
+            raise InputError("text is of one row", "a batch of 1", f"{len(self.texts)} rows", "Take texts.")
+        return self.texts[0]
+
+    def __repr__(self) -> str:
+        return f"Generation({self.tokens.shape[1]} tokens, {list(self.texts)})"
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<pre>{escape(text)}</pre>" for text in self.texts)
+
+
+def stream_tokens(
+    model: HookedTransformer,
+    inputs: Any,
+    *,
+    max_new_tokens: int,
+    sampling: Sampling,
+    end_tokens: Iterable[int],
+    names_filter: NamesFilter = None,
+    caches: bool = False,
+    use_cache: bool = True,
+) -> Iterator[Step]:
+    """Generate token by token.
+
+    The hooks that cache stand only while the model runs, so that a consumer who stops early leaves none.
+
+    Args:
+        model: the decoder.
+        inputs: tokens `[batch pos]`, or what the model's `forward` takes with `input_ids` and `layout`.
+        max_new_tokens: how many at most.
+        sampling: how each is chosen.
+        end_tokens: a row ends with one of these.
+        names_filter: which activations to keep, where `caches`.
+        caches: whether to keep activations.
+        use_cache: keep keys and values (else every step runs the whole sequence, for comparison).
+
+    Raises:
+        InputError: where prompt and new tokens exceed the context.
+    """
+    start = inputs if isinstance(inputs, Tensor) else inputs.input_ids
+    start = start.to(model.cfg.device)
+    n_ctx = model.cfg.n_ctx
+    if start.shape[1] + max_new_tokens > n_ctx:
+        got = f"{start.shape[1]} + {max_new_tokens} new"
+        raise InputError("Generation exceeds the context", f"at most {n_ctx} positions", got, "Lower max_new_tokens.")
+    is_real = None if isinstance(inputs, Tensor) else inputs.attention_mask.bool()
+    if is_real is not None and not bool(is_real[:, -1].all()):
+        advice = "Pad on the left, as prepare does."
+        raise InputError("Prompts end in padding", "a real token at the last position", "padding", advice)
+    ends = torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=start.device)
+    generator = None if sampling.seed is None else torch.Generator(start.device).manual_seed(sampling.seed)
+    past = KeyValueCache(model.cfg.n_layers, start.shape[1] + max_new_tokens) if use_cache else None
+    given: Any = inputs
+    has_ended: Bool[Tensor, " batch"] = torch.zeros(len(start), dtype=torch.bool, device=start.device)
+    for index in range(max_new_tokens):
+        saved, hooks, _ = model.get_caching_hooks(names_filter) if caches else ({}, [], [])
+        with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+            logits = model(given, only_last=True, past=past)[:, -1]
+        tokens = sampling.chosen(logits, generator)
+        tokens = tokens.masked_fill(has_ended, model.pad_token_id)
+        yield Step(index, tokens, tuple(_strings(model, tokens)), logits, saved)
+        has_ended = has_ended | torch.isin(tokens, ends)
+        if bool(has_ended.all()):
+            return
+        given = tokens[:, None] if use_cache else _continued(given, tokens)
+
+
+def _strings(model: HookedTransformer, tokens: Tensor) -> list[str]:
+    return model.to_str_tokens(tokens) if model.tokenizer is not None else [str(int(token)) for token in tokens]
+
+
+def _continued(given: Any, tokens: Int[Tensor, " batch"]) -> Any:
+    """The whole sequence so far, for a run that keeps no keys and values."""
+    if isinstance(given, Tensor):
+        return torch.cat((given, tokens[:, None]), dim=1)
+    mask = given["attention_mask"].to(tokens.device)
+    return {
+        **given,
+        "input_ids": torch.cat((given["input_ids"].to(tokens.device), tokens[:, None]), dim=1),
+        "attention_mask": torch.cat((mask, torch.ones_like(mask[:, :1])), dim=1),
+    }
+
+
+def generated(
+    model: HookedTransformer,
+    inputs: Any,
+    steps: Iterable[Step],
+    on_token: Callable[[Step], None] | None,
+    end_tokens: Iterable[int],
+    caches: bool,
+) -> Generation:
+    """Gather the steps of a generation."""
+    kept = []
+    for step in steps:
+        kept.append(step)
+        if on_token is not None:
+            on_token(step)
+    tokens = torch.stack([step.tokens for step in kept], dim=1)
+    logits = torch.stack([step.logits for step in kept], dim=1)
+    texts: tuple[str, ...] = ()
+    if model.tokenizer is not None:
+        texts = tuple(model.tokenizer.decode(row.tolist(), skip_special_tokens=True).strip() for row in tokens)
+    layout = getattr(inputs, "layout", None)
+    if layout is not None:
+        strings = [[step.strings[row] for step in kept] for row in range(len(tokens))]
+        layout = layout.extended(strings, _after_end(tokens, end_tokens))
+    cache = ActivationCache(joined_activations([step.activations for step in kept]), model) if caches else None
+    return Generation(tokens, logits, texts, inputs, layout, cache)
+
+
+def _after_end(tokens: Int[Tensor, "batch step"], end_tokens: Iterable[int]) -> Bool[Tensor, "batch step"]:
+    """True after the token that ended a row."""
+    is_end = torch.isin(tokens, torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=tokens.device))
+    return (is_end.long().cumsum(dim=1) - is_end.long()) > 0
+
+
+def joined_activations(steps: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Activations of all steps in one, as a run of the whole sequence would have given them.
+
+    Rows that were run when later keys did not exist have them masked: scores -inf, pattern 0, mask False.
+    """
+    joined = {}
+    for name in steps[0]:
+        values = [step[name] for step in steps if name in step]
+        fills: dict[str, Any] = {"hook_attn_scores": -torch.inf, "hook_pattern": 0.0, "hook_mask": False}
+        fill = next((value for ending, value in fills.items() if name.endswith(ending)), None)
+        if fill is not None:
+            n_keys = values[-1].shape[-1]
+            values = [torch.nn.functional.pad(v, (0, n_keys - v.shape[-1]), value=fill) for v in values]
+        joined[name] = values[0] if len(values) == 1 else torch.cat(values, dim=position_axis(name))
+    return joined

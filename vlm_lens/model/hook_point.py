@@ -1,0 +1,121 @@
+"""A hook point that knows whether somebody stands at it, and whether they changed what they saw."""
+
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vlm_lens import _tl
+from vlm_lens.errors import HookError
+
+
+class HookPoint(_tl.HookPoint):
+    """TransformerLens's hook point, with three additions.
+
+    - An activation is handed to a user's hook as a copy, so that an edit in place reaches what comes after
+      and nothing that was read before.
+    - `observe` says whether the hooks changed the value: an activation that is computed *beside* the fast path
+      costs nothing when idle, and switches the path only when it was written.
+    - A hook that returns something of another shape is refused where it happens.
+    """
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody stands here."""
+        return not self._forward_hooks and not self._backward_hooks
+
+    @property
+    def only_reads(self) -> bool:
+        """Whether nothing that stands here could change the activation: nobody, or caching hooks alone."""
+        if self.is_idle:
+            return True
+        known = [handle.user_hook for handle in self.fwd_hooks]
+        return (
+            not self._backward_hooks
+            and len(known) == len(self._forward_hooks)
+            and all(getattr(hook, "reads_only", False) for hook in known)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The activation itself, or a copy of it for hooks that might edit it in place."""
+        return x if self.only_reads else x.clone()
+
+    def observe(self, value: Tensor) -> tuple[Tensor, bool]:
+        """Show a value that was computed beside the fast path.
+
+        Returns:
+            What the hooks left of it, and whether that differs from `value` (returned or edited in place).
+            Values are compared, so writing through `.data` or numpy counts, and writing the same value does not.
+        """
+        if self.only_reads:
+            self(value)
+            return value, False
+        seen = self(value)
+        return seen, not torch.equal(seen, value)
+
+    def accepts(self, before: torch.Size, after: torch.Size) -> bool:
+        """Whether a hook may turn an activation of one shape into one of another."""
+        return before == after
+
+    def add_hook(  # type: ignore[override]
+        self, hook: Any, dir: Literal["fwd", "bwd"] = "fwd", **options: Any
+    ) -> _tl.LensHandle:
+        """Add a hook `hook(activation, hook=point)`; see TransformerLens's `HookPoint.add_hook`.
+
+        Raises:
+            HookError: later, when the hook returns something that is not a tensor of the activation's shape.
+        """
+        handle = super().add_hook(self._checked(hook) if dir == "fwd" else hook, dir=dir, **options)
+        handle.user_hook = hook
+        return handle
+
+    def _checked(self, hook: Any) -> Any:
+        def checked_hook(value: Tensor, hook: Any, user_hook: Any = hook) -> Tensor | None:
+            result = user_hook(value, hook=hook)
+            if result is None or result is value:
+                return None
+            expected = f"None or a tensor of shape {tuple(value.shape)}"
+            if not isinstance(result, Tensor):
+                raise HookError(f"Hook on {self.name}", expected, type(result).__name__)
+            if not self.accepts(value.shape, result.shape):
+                got = f"shape {tuple(result.shape)}"
+                raise HookError(f"Hook on {self.name}", expected, got, "Return the whole activation.")
+            if (result.dtype == torch.bool) != (value.dtype == torch.bool):
+                raise HookError(f"Hook on {self.name}", f"dtype {value.dtype}", result.dtype)
+            return result.to(value.dtype)
+
+        return checked_hook
+
+    def layer(self) -> int | None:
+        """The layer in the name (`vision.blocks.3.attn.hook_z` is in layer 3); None where it has none."""
+        parts = (self.name or "").split(".")
+        return int(parts[parts.index("blocks") + 1]) if "blocks" in parts else None
+
+
+class MaskHookPoint(HookPoint):
+    """The hook on an attention mask: a hook may answer for all heads at once or for each head."""
+
+    def __init__(self, n_heads: int) -> None:
+        super().__init__()
+        self.n_heads = n_heads
+
+    def observe(self, value: Tensor) -> tuple[Tensor, bool]:
+        """As `HookPoint.observe`, for a mask that may have grown a head axis."""
+        if self.only_reads:
+            return super().observe(value)
+        seen = self(value)
+        return seen, not torch.equal(*torch.broadcast_tensors(seen, value))
+
+    def accepts(self, before: torch.Size, after: torch.Size) -> bool:
+        """The same shape, or one mask for each head in place of one for all."""
+        per_head = torch.Size((before[0], self.n_heads, *before[2:]))
+        return after in (before, per_head)
+
+
+def value_of_one_gradient_of_other(value: Tensor, other: Tensor) -> Tensor:
+    """`value`, to the bit, with the gradient of `other`.
+
+    The fused path gives the value and the written-out path the gradient, so that reading an activation with autograd
+    on changes no logit, and yet a gradient flows through what was read.
+    """
+    return value.detach() + (other - other.detach())

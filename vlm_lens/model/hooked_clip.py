@@ -1,0 +1,159 @@
+"""CLIP with both towers hooked: pictures and texts as vectors of one space."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from vlm_lens.errors import InputError
+from vlm_lens.model.cache import ActivationCache
+from vlm_lens.model.config import TransformerConfig
+from vlm_lens.model.hook_point import HookPoint
+from vlm_lens.model.hooked_root import HookedRoot
+from vlm_lens.model.parts import TransformerParts
+from vlm_lens.model.transformer import HookedTransformer
+
+# CLIP's first checkpoints name 2 as their end token and mean the highest id of the vocabulary.
+_END_IS_HIGHEST_ID = 2
+
+
+@dataclass(frozen=True, eq=False)
+class CLIPParts:
+    """What the adapter hands over for a CLIP model."""
+
+    vision: tuple[TransformerConfig, TransformerParts]
+    text: tuple[TransformerConfig, TransformerParts]
+    visual_projection: nn.Module
+    text_projection: nn.Module
+    logit_scale: nn.Parameter
+    end_token_id: int
+
+
+class HookedCLIP(HookedRoot):
+    """CLIP's two towers as hooked transformers: hooks under `vision` and `text`, and on both projected vectors.
+
+    `hook_image_embed [image d_embed]` and `hook_text_embed [text d_embed]` are the projected vectors before they are
+    scaled to length 1.
+
+    Args:
+        parts: the checkpoint's modules.
+        processor: the checkpoint's processor; None for tokens and pixels only.
+    """
+
+    def __init__(self, parts: CLIPParts, processor: Any = None) -> None:
+        super().__init__()
+        self.processor = processor
+        tokenizer = getattr(processor, "tokenizer", None)
+        self.vision = HookedTransformer(*parts.vision)
+        self.text = HookedTransformer(*parts.text, tokenizer=tokenizer)
+        self.visual_projection, self.text_projection = parts.visual_projection, parts.text_projection
+        self.logit_scale, self.end_token_id = parts.logit_scale, parts.end_token_id
+        self.hook_image_embed, self.hook_text_embed = HookPoint(), HookPoint()
+        self.setup()
+
+    @classmethod
+    def from_hf(cls, model: nn.Module, processor: Any = None) -> "HookedCLIP":
+        """Hook a `CLIPModel` that is already in memory.
+
+        Raises:
+            UnsupportedModelError: for another class.
+        """
+        from vlm_lens.model.loading import clip_parts
+
+        return cls(clip_parts(model), processor)
+
+    @classmethod
+    def from_pretrained(cls, path_or_name: Any, **options: Any) -> "HookedCLIP":
+        """Load a checkpoint; see `HookedVLM.from_pretrained` for the options."""
+        from vlm_lens.model.loading import load
+
+        return cls.from_hf(*load(path_or_name, **options))
+
+    @classmethod
+    def demo(cls) -> "HookedCLIP":
+        """The CLIP model whose vision tower the bundled vision-language model has."""
+        from vlm_lens.demo import clip_folder
+
+        return cls.from_pretrained(clip_folder(), dtype="float32")
+
+    def encode_image(self, pixel_values: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image d_embed"]:
+        """Each picture's vector, not yet scaled to length 1."""
+        stream = self.vision(pixel_values, stop_at_layer=self.vision.cfg.n_layers)
+        is_normed_whole = any(not point.is_idle for point in self.vision._final_points())
+        pooled = self.vision.ln_final(stream)[:, 0] if is_normed_whole else self.vision.ln_final(stream[:, 0])
+        return self.hook_image_embed(self.visual_projection(pooled))
+
+    def encode_text(
+        self, input_ids: Int[Tensor, "text pos"], attention_mask: Tensor | None = None
+    ) -> Float[Tensor, "text d_embed"]:
+        """Each text's vector, read at its end token, not yet scaled to length 1."""
+        normed = self.text(input_ids, attention_mask=attention_mask)
+        if self.end_token_id == _END_IS_HIGHEST_ID:
+            end = input_ids.argmax(dim=-1)
+        else:
+            end = (input_ids == self.end_token_id).int().argmax(dim=-1)
+        pooled = normed[torch.arange(len(normed), device=normed.device), end]
+        return self.hook_text_embed(self.text_projection(pooled))
+
+    def similarity(
+        self, image_vectors: Float[Tensor, "image d_embed"], text_vectors: Float[Tensor, "text d_embed"]
+    ) -> Float[Tensor, "image text"]:
+        """Cosine similarity times the learned temperature: the logits of CLIP's contrast."""
+        images = functional.normalize(image_vectors, dim=-1)
+        texts = functional.normalize(text_vectors, dim=-1)
+        return images @ texts.to(images.device).T * self.logit_scale.exp().to(images.device)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "image text"]:
+        """The similarity of every picture to every text.
+
+        Args:
+            inputs: `pixel_values`, `input_ids` and perhaps `attention_mask`, as the processor returns them.
+
+        Raises:
+            InputError: where pixels or tokens are missing.
+        """
+        missing = [name for name in ("pixel_values", "input_ids") if name not in inputs]
+        if missing:
+            raise InputError(
+                "CLIP inputs are incomplete", "pixel_values and input_ids", f"no {' and no '.join(missing)}"
+            )
+        texts = self.encode_text(inputs["input_ids"], inputs.get("attention_mask"))
+        return self.similarity(self.encode_image(inputs["pixel_values"]), texts)
+
+    def run_with_cache(  # type: ignore[override]
+        self, *model_args: Any, **options: Any
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """Run, and keep activations by name; `tower_cache` gives one tower's part as an `ActivationCache`."""
+        return super().run_with_cache(*model_args, **options)
+
+    def tower_cache(self, saved: dict[str, Tensor], tower: str) -> ActivationCache:
+        """One tower's activations ("vision" or "text"), with `ActivationCache`'s methods."""
+        prefix = f"{tower}."
+        part = {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
+        return ActivationCache(part, getattr(self, tower))
+
+    def zero_shot(
+        self, images: Any, labels: Sequence[str], template: str = "a photo of a {}."
+    ) -> Float[Tensor, "image label"]:
+        """The probability of each label for each picture.
+
+        Args:
+            images: pictures, as the processor takes them.
+            labels: what to choose from.
+            template: the sentence that holds a label.
+
+        Raises:
+            InputError: for a model without a processor.
+        """
+        if self.processor is None:
+            raise InputError(
+                "Pictures cannot be prepared", "a processor", "a model without one", "Give one to from_hf."
+            )
+        texts = [template.format(label) for label in labels]
+        inputs = self.processor(images=images, text=texts, padding=True, return_tensors="pt")
+        device = self.logit_scale.device
+        return self({name: value.to(device) for name, value in inputs.items()}).softmax(dim=-1)

@@ -1,0 +1,128 @@
+"""Hooks by name: added, found again, cached, and gone when the block that added them ends."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from vlm_lens import _tl
+from vlm_lens.errors import HookError
+from vlm_lens.model.hook_point import HookPoint
+
+NamesFilter = str | Iterable[str] | Callable[[str], bool] | None
+
+# Computed when asked for by name: each is as large as the stream times the number of heads, or a copy of it.
+ONLY_WHEN_ASKED = ("hook_result", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in")
+
+_HEAD_SPLIT = ("hook_q", "hook_k", "hook_v", "hook_z", "hook_rot_q", "hook_rot_k", "hook_result", "hook_attn_in",
+               "hook_q_input", "hook_k_input", "hook_v_input")  # fmt: skip
+
+
+def position_axis(name: str) -> int:
+    """Which axis of an activation is the (query) position, counted from the end."""
+    return -3 if name.endswith(_HEAD_SPLIT) else -2
+
+
+class HookedRoot(_tl.HookedRootModule):
+    """TransformerLens's root module, which refuses names that do not exist and says the nearest."""
+
+    hook_dict: dict[str, HookPoint]  # type: ignore[assignment]
+
+    def check_hook_name(self, name: str) -> None:
+        """Raise if no hook has this name.
+
+        Raises:
+            HookError: with the nearest names there are.
+        """
+        if name in self.hook_dict:
+            return
+        nearest = difflib.get_close_matches(name, self.hook_dict, n=3, cutoff=0.0)
+        raise HookError(
+            f"Hook {name!r} does not exist",
+            f"one of the {len(self.hook_dict)} names in hook_dict",
+            repr(name),
+            f"Did you mean {' or '.join(map(repr, nearest))}?",
+        )
+
+    def selected_names(self, names_filter: NamesFilter) -> list[str]:
+        """The hook names that a filter selects; None selects all but those that are computed only when asked for.
+
+        Raises:
+            HookError: for a name that does not exist.
+        """
+        if names_filter is None:
+            return [name for name in self.hook_dict if not name.endswith(ONLY_WHEN_ASKED)]
+        if callable(names_filter):
+            return [name for name in self.hook_dict if names_filter(name)]
+        names = [names_filter] if isinstance(names_filter, str) else list(names_filter)
+        for name in names:
+            self.check_hook_name(name)
+        return [name for name in self.hook_dict if name in set(names)]
+
+    def add_hook(
+        self,
+        name: str | Callable[[str], bool],
+        hook: Any,
+        dir: Literal["fwd", "bwd"] = "fwd",
+        is_permanent: bool = False,
+        level: int | None = None,
+        prepend: bool = False,
+    ) -> None:
+        """Add a hook at a name, or at every name that a predicate accepts; see `HookedRootModule.add_hook`.
+
+        Raises:
+            HookError: for a name that does not exist, or a predicate that accepts none.
+        """
+        for point in self._points(name):
+            point.add_hook(hook, dir=dir, is_permanent=is_permanent, level=level, prepend=prepend)
+
+    def _enable_hook(self, name: str | Callable[[str], bool], hook: Any, dir: Literal["fwd", "bwd"]) -> None:
+        self.add_hook(name, hook, dir=dir, level=self.context_level)
+
+    def _points(self, name: str | Callable[[str], bool]) -> list[HookPoint]:
+        if isinstance(name, str):
+            self.check_hook_name(name)
+            return [self.hook_dict[name]]
+        points = [point for hook_name, point in self.hook_dict.items() if name(hook_name)]
+        if not points:
+            rule = f"a predicate that accepts one of {len(self.hook_dict)} names"
+            raise HookError("No hook point was selected", rule, "one that accepts none", "See hook_dict for the names.")
+        return points
+
+    def get_caching_hooks(
+        self,
+        names_filter: NamesFilter = None,
+        incl_bwd: bool = False,
+        device: torch.device | str | None = None,
+        remove_batch_dim: bool = False,
+        cache: dict[str, Tensor] | None = None,
+        pos_slice: Any = None,
+    ) -> tuple[dict[str, Tensor], list[Any], list[Any]]:
+        """Hooks that save what passes, and the dictionary they save to; they are known to change nothing."""
+        saved: dict[str, Tensor] = {} if cache is None else cache
+        options = (device, remove_batch_dim, _tl.Slice.unwrap(pos_slice))
+        names = self.selected_names(names_filter)
+        forward = [(name, self._saving_hook(saved, name, "", *options)) for name in names]
+        backward = [(name, self._saving_hook(saved, name, "_grad", *options)) for name in names] if incl_bwd else []
+        return saved, forward, backward
+
+    def _saving_hook(
+        self, saved: dict[str, Tensor], name: str, suffix: str, device: Any, remove_batch_dim: bool, pos_slice: Any
+    ) -> Callable[..., None]:
+        # What a reader hands out must outlive a writer's edit in place of the same tensor.
+        def save(value: Tensor, hook: HookPoint) -> None:
+            kept = value.detach().to(device)
+            if self.slices_positions_of(name):
+                kept = kept[0] if remove_batch_dim and kept.shape[0] == 1 else kept
+                kept = pos_slice.apply(kept, dim=position_axis(name))
+            is_shared = kept.data_ptr() == value.data_ptr() and not hook.only_reads
+            saved[name + suffix] = kept.clone() if is_shared else kept
+
+        save.reads_only = not suffix  # type: ignore[attr-defined]
+        return save
+
+    def slices_positions_of(self, name: str) -> bool:
+        """Whether `pos_slice` and `remove_batch_dim` speak of this activation."""
+        return True

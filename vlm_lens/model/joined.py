@@ -1,0 +1,158 @@
+"""Vision tower, projector and decoder as one model, with the decoder at the root."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vlm_lens.errors import InputError
+from vlm_lens.inputs import Inputs, inputs_from_mapping
+from vlm_lens.layout import PatchGrid
+from vlm_lens.model.config import TransformerConfig
+from vlm_lens.model.key_value_cache import KeyValueCache
+from vlm_lens.model.parts import TransformerParts
+from vlm_lens.model.projector import Projector, ProjectorParts
+from vlm_lens.model.transformer import HookedTransformer
+from vlm_lens.model.vision import FeatureSelection, points_behind, selected_features
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedParts:
+    """What a family's adapter hands over for a vision-language model."""
+
+    decoder_config: TransformerConfig
+    decoder: TransformerParts
+    vision_config: TransformerConfig
+    vision: TransformerParts
+    projector: ProjectorParts
+    features: FeatureSelection
+    image_token_id: int
+    end_token_ids: tuple[int, ...]
+    architecture: str
+
+
+class JoinedTransformer(HookedTransformer):
+    """A decoder that is shown pictures: its hooks stand at the root, the rest under `vision` and `projector`.
+
+    Args:
+        parts: the checkpoint's modules.
+        processor: the checkpoint's processor; None for a model that is given tokens and pixels only.
+    """
+
+    def __init__(self, parts: JoinedParts, processor: Any = None) -> None:
+        tokenizer = getattr(processor, "tokenizer", processor)
+        super().__init__(parts.decoder_config, parts.decoder, tokenizer)
+        self.cfg.original_architecture = parts.architecture
+        self.processor = processor
+        self.image_token_id, self.features = parts.image_token_id, parts.features
+        self.end_token_ids = parts.end_token_ids
+        self.vision = HookedTransformer(parts.vision_config, parts.vision)
+        self.projector = Projector(parts.projector)
+        self.behind_features = points_behind(self.vision, parts.features)
+        self.setup()
+
+    @property
+    def n_class_tokens(self) -> int:
+        """How many positions of an image in the decoder are not patches."""
+        return int(self.vision.cfg.has_class_token and self.features.keeps_class_token)
+
+    def grid_for(self, size: tuple[int, int]) -> PatchGrid:
+        """The patch grid of a picture of this height and width in model pixels."""
+        assert self.vision.cfg.patch_size is not None
+        return PatchGrid.over(*size, self.vision.cfg.patch_size)
+
+    def as_inputs(self, mapping: Mapping[str, Any]) -> Inputs:
+        """What a processor returned, with a layout.
+
+        Raises:
+            InputError: for entries that are missing or do not fit each other.
+        """
+        if isinstance(mapping, Inputs):
+            return mapping
+        return inputs_from_mapping(
+            mapping,
+            image_token_id=self.image_token_id,
+            grid_for=self.grid_for,
+            tokenizer=self.tokenizer,
+            image_processor=getattr(self.processor, "image_processor", None),
+            max_length=self.cfg.n_ctx,
+            n_class_tokens=self.n_class_tokens,
+        )
+
+    def encode_images(
+        self, pixel_values: Float[Tensor, "image channel height width"]
+    ) -> Float[Tensor, "image patch d_model"]:
+        """The vectors that the decoder is given for each picture: tower, feature selection, projector."""
+        return self.projector(selected_features(self.vision, pixel_values, self.features, self.behind_features))
+
+    def merged(
+        self,
+        tokens: Int[Tensor, "batch pos"],
+        image_vectors: Float[Tensor, "image patch d_model"] | None,
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """Token embeddings, with the pictures' vectors in the places of image tokens.
+
+        Raises:
+            InputError: where the number of places differs from the number of vectors.
+        """
+        stream = self.embed(tokens)
+        if image_vectors is None:
+            return stream
+        is_image = tokens == self.image_token_id
+        n_places, n_vectors = int(is_image.sum()), image_vectors.shape[0] * image_vectors.shape[1]
+        if n_places != n_vectors:
+            rule = f"{image_vectors.shape[0]} x {image_vectors.shape[1]} = {n_vectors}"
+            advice = "Pass the processor's input_ids unmodified."
+            raise InputError("Image token count does not match the patch grid", rule, n_places, advice)
+        return stream.masked_scatter(is_image[..., None], image_vectors.to(stream.device, stream.dtype))
+
+    def forward(self, input: Any, return_type: Any = "logits", **options: Any) -> Any:
+        """Run the model; see `HookedTransformer.forward` for the options.
+
+        Args:
+            input: `Inputs`, a mapping as the processor returns it, text, tokens `[batch pos]` without images, or a
+                stream `[batch pos d_model]` with `start_at_layer`.
+            return_type: "logits", "loss" (image tokens and padding are no targets), "both" or None.
+            options: as `HookedTransformer.forward`. With `start_at_layer`, `Inputs` are embedded and enter at that
+                block.
+
+        Raises:
+            InputError: for an input that cannot be taken.
+        """
+        if not isinstance(input, Mapping):
+            return super().forward(input, return_type, **options)
+        return self._forward_inputs(self.as_inputs(input), return_type, **options)
+
+    def _forward_inputs(
+        self,
+        inputs: Inputs,
+        return_type: Any,
+        *,
+        start_at_layer: int | None = None,
+        stop_at_layer: int | None = None,
+        past: KeyValueCache | None = None,
+        loss_per_token: bool = False,
+        only_last: bool = False,
+    ) -> Any:
+        inputs = inputs.to(self.embed.W_E.device)
+        is_real: Bool[Tensor, "batch pos"] | None = inputs.attention_mask.bool()
+        is_real = None if bool(is_real.all()) else is_real
+        vectors = None if inputs.pixel_values is None else self.encode_images(inputs.pixel_values)
+        stream = self.hook_embed(self.merged(inputs.input_ids, vectors))
+        stream = self._through_blocks(stream, is_real, past, start_at_layer, stop_at_layer)
+        if stop_at_layer is not None:
+            return stream
+        is_target = (inputs.input_ids != self.image_token_id) & inputs.attention_mask.bool()
+        return self._finished(stream, return_type, inputs.input_ids, is_target, loss_per_token, only_last)
+
+    def slices_positions_of(self, name: str) -> bool:
+        """`pos_slice` and `remove_batch_dim` speak of the decoder."""
+        return not name.startswith(("vision.", "projector."))
+
+    def to(self, *args: Any, **kwargs: Any) -> "JoinedTransformer":
+        """Move or convert both towers, as `nn.Module.to`."""
+        super().to(*args, **kwargs)
+        self.vision.to(*args, **kwargs)
+        return self

@@ -1,0 +1,126 @@
+"""From a folder or a hub name to a `transformers` model in memory, or a clear error."""
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoConfig, AutoProcessor
+
+from vlm_lens.errors import CheckpointError, UnsupportedModelError
+from vlm_lens.model.loading import clip, llava
+
+_CLASSES = {"llava": llava.CLASSES[0], "clip": clip.CLASSES[0]}
+
+
+def load(
+    path_or_name: str | Path,
+    *,
+    device: str | torch.device | None = None,
+    dtype: str | torch.dtype | None = None,
+    revision: str | None = None,
+    **options: Any,
+) -> tuple[Any, Any]:
+    """A checkpoint's model, in evaluation mode, and its processor.
+
+    A folder is read without touching the network; a hub name is downloaded by `transformers`. Only safetensors are read
+    and no code that comes with a checkpoint is run.
+
+    Args:
+        path_or_name: a folder written by `save_pretrained`, or `"owner/name"` on the hub.
+        device: where to put the weights, straight from disk; "auto" spreads them (needs accelerate).
+        dtype: of the weights; None keeps the checkpoint's.
+        revision: branch, tag or commit on the hub.
+        options: passed on to `transformers`' `from_pretrained` (`quantization_config`, `cache_dir`, `token` ...).
+
+    Raises:
+        CheckpointError: a folder that is missing, incomplete or damaged.
+        UnsupportedModelError: a family without an adapter.
+    """
+    folder = Path(path_or_name).expanduser()
+    is_local = folder.is_dir()
+    if is_local:
+        check_folder(folder)
+    elif _looks_like_path(str(path_or_name)):
+        advice = "Give a folder written by save_pretrained, or a hub name like 'llava-hf/llava-1.5-7b-hf'."
+        raise CheckpointError("Checkpoint does not exist", "an existing folder", str(path_or_name), advice)
+    source = str(folder) if is_local else str(path_or_name)
+    shared = {"revision": revision, "local_files_only": is_local, "trust_remote_code": False}
+    shared = {name: value for name, value in shared.items() if value is not None}
+    hub = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
+    config = AutoConfig.from_pretrained(source, **{**shared, **hub})
+    if config.model_type not in _CLASSES:
+        rule = f"a checkpoint of type {', '.join(_CLASSES)}"
+        advice = "HookedTransformer.from_hf takes single decoders and towers. See the model table in README.md."
+        raise UnsupportedModelError("Model family has no adapter", rule, config.model_type, advice)
+    model = _CLASSES[config.model_type].from_pretrained(
+        source,
+        dtype="auto" if dtype is None else _dtype(dtype),
+        device_map=device if device is None else str(device),
+        use_safetensors=True,
+        **{"attn_implementation": "sdpa", **shared, **options},
+    )
+    processor = AutoProcessor.from_pretrained(source, **{**shared, **hub})
+    return model.eval(), processor
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    found = getattr(torch, dtype, None) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype):
+        raise CheckpointError("dtype is unknown", "a torch dtype or its name, like 'bfloat16'", repr(dtype))
+    return found
+
+
+def _looks_like_path(name: str) -> bool:
+    """Hub names have one slash at most and start with neither dot nor slash."""
+    return name.startswith((".", "/", "~")) or name.count("/") != 1 or "\\" in name
+
+
+def check_folder(folder: Path) -> None:
+    """Raise if a checkpoint folder is incomplete: told from the headers, without reading the weights.
+
+    Raises:
+        CheckpointError: naming the file that is missing or damaged.
+    """
+    _read_json(folder, folder / "config.json")
+    index = folder / "model.safetensors.index.json"
+    if index.is_file():
+        shards = sorted(set(_read_json(folder, index)["weight_map"].values()))
+    else:
+        shards = ["model.safetensors"]
+    for shard in shards:
+        _check_safetensors(folder, folder / shard)
+
+
+def _read_json(folder: Path, file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        raise _damaged(folder, f"a file {file.name}", "none")
+    try:
+        return dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, UnicodeDecodeError) as error:
+        raise _damaged(folder, f"{file.name} to be JSON", str(error)) from error
+
+
+def _check_safetensors(folder: Path, file: Path) -> None:
+    if not file.is_file():
+        partial = [one.name for one in folder.glob(f"{file.name}*")]
+        got = f"an unfinished download ({', '.join(partial)})" if partial else "none"
+        if (folder / "pytorch_model.bin").is_file():
+            got = "pytorch_model.bin (pickled weights, which can run code, are not read)"
+        raise _damaged(folder, f"a file {file.name}", got)
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        start = stream.read(8)
+        n_header = struct.unpack("<Q", start)[0] if len(start) == 8 else size
+        if 8 + n_header > size:
+            raise _damaged(folder, f"{file.name} to hold its header", f"a file of {size} bytes")
+        header = json.loads(stream.read(n_header))
+    ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
+    expected = 8 + n_header + max(ends, default=0)
+    if size < expected:
+        raise _damaged(folder, f"{file.name} of {expected} bytes", f"{size} bytes")
+
+
+def _damaged(folder: Path, expected: str, got: object) -> CheckpointError:
+    return CheckpointError(f"Checkpoint in {folder} is incomplete", expected, got, "Download or save it again.")

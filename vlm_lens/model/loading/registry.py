@@ -1,0 +1,79 @@
+"""Which adapter is for which checkpoint: a new family is one file and one line here."""
+
+from typing import Any
+
+from torch import nn
+
+from vlm_lens.errors import UnsupportedModelError
+from vlm_lens.model.config import TransformerConfig
+from vlm_lens.model.hooked_clip import CLIPParts
+from vlm_lens.model.joined import JoinedParts
+from vlm_lens.model.loading import clip, decoders, encoders, llava
+from vlm_lens.model.parts import TransformerParts
+
+TOWERS = (decoders, encoders)
+JOINED = (llava,)
+
+
+def tower_parts(model: nn.Module) -> tuple[TransformerConfig, TransformerParts]:
+    """The config and the modules of a single tower.
+
+    Raises:
+        UnsupportedModelError: for a class without an adapter.
+    """
+    for family in TOWERS:
+        if isinstance(model, family.CLASSES):
+            config, parts = family.adapted(model)
+            _note_origin(config, model)
+            return config, parts
+    raise _unsupported(model, [one.__name__ for family in TOWERS for one in family.CLASSES])
+
+
+def joined_parts(model: nn.Module) -> JoinedParts:
+    """The configs and the modules of a vision-language model.
+
+    Raises:
+        UnsupportedModelError: for a class without an adapter, or towers without one.
+    """
+    supported = [one.__name__ for family in JOINED for one in family.CLASSES]
+    for family in JOINED:
+        if not isinstance(model, family.CLASSES):
+            continue
+        unknown = family.check_parts(model.config)
+        if unknown is not None:
+            kinds = {"vision tower": encoders.VISION_TYPES, "decoder": decoders.MODEL_TYPES}[unknown[1]]
+            rule = f"a {unknown[1]} of type {', '.join(kinds)}"
+            raise UnsupportedModelError(
+                f"{type(model).__name__} with this {unknown[1]} has no adapter", rule, unknown[0]
+            )
+        parts = family.adapted(model)
+        _note_origin(parts.decoder_config, model)
+        _note_origin(parts.vision_config, model)
+        return parts
+    raise _unsupported(model, supported)
+
+
+def clip_parts(model: nn.Module) -> CLIPParts:
+    """The configs and the modules of a CLIP model.
+
+    Raises:
+        UnsupportedModelError: for another class.
+    """
+    if not isinstance(model, clip.CLASSES):
+        raise _unsupported(model, [one.__name__ for one in clip.CLASSES])
+    parts = clip.adapted(model)
+    for config, _ in (parts.vision, parts.text):
+        _note_origin(config, model)
+    return parts
+
+
+def _note_origin(config: TransformerConfig, model: Any) -> None:
+    parameter = next(model.parameters())
+    config.device, config.dtype = str(parameter.device), parameter.dtype
+    config.model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+
+
+def _unsupported(model: Any, supported: list[str]) -> UnsupportedModelError:
+    advice = "See the model table in README.md; docs/concepts.md says how to add a family."
+    rule = f"one of {', '.join(supported)}"
+    return UnsupportedModelError("Model family has no adapter", rule, type(model).__name__, advice)

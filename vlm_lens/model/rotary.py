@@ -1,0 +1,35 @@
+"""Rotary positions: the checkpoint's own angles, turned in TransformerLens's layout."""
+
+from typing import NamedTuple
+
+import torch
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor
+
+
+class RotaryAngles(NamedTuple):
+    """Cosine and sine of every position's angles, as the checkpoint's rotary module gives them."""
+
+    cos: Float[Tensor, "batch pos rotary_dim"]
+    sin: Float[Tensor, "batch pos rotary_dim"]
+
+    def to(self, device: torch.device) -> "RotaryAngles":
+        """The same angles on another device."""
+        return RotaryAngles(self.cos.to(device), self.sin.to(device))
+
+
+def rotated(
+    heads: Float[Tensor, "batch pos head_index d_head"], angles: RotaryAngles
+) -> Float[Tensor, "batch pos head_index d_head"]:
+    """Queries or keys, turned by their positions' angles.
+
+    The halves of the rotated components form the pairs (the layout of LLaMA checkpoints in `transformers`); components
+    beyond `rotary_dim` pass unturned.
+    """
+    cos, sin = (rearrange(x, "batch pos d -> batch pos 1 d") for x in angles)
+    rotary_dim = cos.shape[-1]
+    turning, passing = heads[..., :rotary_dim], heads[..., rotary_dim:]
+    first, second = turning.chunk(2, dim=-1)
+    turned = turning * cos + torch.cat((-second, first), dim=-1) * sin
+    return turned if rotary_dim == heads.shape[-1] else torch.cat((turned, passing), dim=-1)

@@ -1,0 +1,305 @@
+"""One hooked transformer for every tower: decoder, vision tower, text tower."""
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as functional
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from vlm_lens.errors import InputError
+from vlm_lens.model.attention_mask import AttentionMask
+from vlm_lens.model.block import TransformerBlock
+from vlm_lens.model.cache import ActivationCache
+from vlm_lens.model.config import TransformerConfig
+from vlm_lens.model.embed import Embed, PatchEmbed, PosEmbed, Unembed
+from vlm_lens.model.hook_point import HookPoint
+from vlm_lens.model.hooked_root import HookedRoot
+from vlm_lens.model.key_value_cache import KeyValueCache
+from vlm_lens.model.norm import Norm
+from vlm_lens.model.parts import TransformerParts
+from vlm_lens.model.rotary import RotaryAngles
+from vlm_lens.model.vocabulary import Vocabulary
+from vlm_lens.model.weights import StackedWeights
+
+ReturnType = Literal["logits", "loss", "both"] | None
+
+
+class HookedTransformer(HookedRoot, StackedWeights, Vocabulary):
+    """A transformer rebuilt around a checkpoint's own modules, with TransformerLens's names, shapes and verbs.
+
+    The weights are the checkpoint's own parameters, not copies. Attention runs fused wherever nobody rewrites its
+    scores or pattern; an idle hook costs nothing.
+
+    Args:
+        cfg: the tower's shape.
+        parts: the checkpoint's modules.
+        tokenizer: turns text into tokens, where the tower reads text.
+    """
+
+    cfg: TransformerConfig
+
+    def __init__(self, cfg: TransformerConfig, parts: TransformerParts, tokenizer: Any = None) -> None:
+        super().__init__()
+        self.cfg, self.tokenizer = cfg, tokenizer
+        kind: Literal["LN", "RMS"] = "LN" if cfg.normalization_type == "LN" else "RMS"
+        if cfg.input_type == "pixels":
+            self.embed: nn.Module = PatchEmbed(cfg, parts)
+            self.hook_patch_embed = HookPoint()
+            self.ln_pre = None if parts.ln_pre is None else Norm(parts.ln_pre, kind, cfg.eps)
+        else:
+            assert parts.tokens is not None
+            self.embed = Embed(parts.tokens)
+        self.hook_embed = HookPoint()
+        if cfg.input_type == "tokens" and parts.positions is not None:
+            self.pos_embed = PosEmbed(parts.positions)
+            self.hook_pos_embed = HookPoint()
+        self.rotary = parts.rotary
+        self.blocks = nn.ModuleList(TransformerBlock(cfg, block) for block in parts.blocks)
+        self.ln_final = Norm(parts.ln_final, kind, cfg.eps)
+        if parts.unembed is not None:
+            self.unembed = Unembed(parts.unembed, cfg.d_vocab)
+        self.setup()
+
+    @classmethod
+    def from_hf(cls, model: nn.Module, tokenizer: Any = None) -> "HookedTransformer":
+        """Hook a decoder or a tower of `transformers` that is already in memory.
+
+        Args:
+            model: a `LlamaForCausalLM`, `MistralForCausalLM`, `Qwen2ForCausalLM`, `CLIPVisionModel`, `CLIPTextModel` or
+                `SiglipVisionModel`.
+            tokenizer: the checkpoint's tokenizer, for the verbs that take text.
+
+        Raises:
+            UnsupportedModelError: for another class, with the supported ones.
+        """
+        from vlm_lens.model.loading import tower_parts
+
+        return HookedTransformer(*tower_parts(model), tokenizer=tokenizer)
+
+    def forward(
+        self,
+        input: Any,
+        return_type: ReturnType = "logits",
+        *,
+        start_at_layer: int | None = None,
+        stop_at_layer: int | None = None,
+        attention_mask: Tensor | None = None,
+        past: KeyValueCache | None = None,
+        prepend_bos: bool | None = None,
+        loss_per_token: bool = False,
+        only_last: bool = False,
+    ) -> Any:
+        """Run the tower.
+
+        Args:
+            input: text, texts, tokens `[batch pos]`, pixels `[image channel height width]` for a vision tower, or
+                with `start_at_layer` the stream `[batch pos d_model]` to enter there.
+            return_type: "logits" `[batch pos d_vocab]`, "loss" (mean next-token cross-entropy in nats, padding left
+                out), "both" as a tuple, or None. A tower without unembedding gives its normed stream for "logits".
+            start_at_layer: the first block to run; negative counts from the end.
+            stop_at_layer: the first block not to run; the stream before it is returned.
+            attention_mask: `[batch pos]`, nonzero where a token is real; None if all are.
+            past: keys and values of earlier positions; extended by this run.
+            prepend_bos: for text, see `to_tokens`.
+            loss_per_token: give the loss of each position instead of the mean.
+            only_last: unembed the last position alone.
+
+        Raises:
+            InputError: for an input that this tower cannot take.
+        """
+        stream, tokens, attention_mask = self._entered(input, start_at_layer, attention_mask, past, prepend_bos)
+        stream = self._through_blocks(stream, attention_mask, past, start_at_layer, stop_at_layer)
+        if stop_at_layer is not None:
+            return stream
+        return self._finished(stream, return_type, tokens, attention_mask, loss_per_token, only_last)
+
+    def _entered(
+        self, input: Any, start_at_layer: int | None, mask: Tensor | None, past: KeyValueCache | None, bos: bool | None
+    ) -> tuple[Tensor, Tensor | None, Bool[Tensor, "batch pos"] | None]:
+        """The stream at the first block to run, the tokens where known, and which positions are real."""
+        if isinstance(input, str | list):
+            input, given = self.to_tokens(input, bos), mask
+            mask = self._real_positions(input) if given is None and len(input) > 1 else given
+        if not isinstance(input, Tensor):
+            got = type(input).__name__
+            raise InputError("Input of the transformer", "text, tokens, pixels or a residual stream", got)
+        mask = None if mask is None or bool(mask.all()) else mask.bool()
+        if start_at_layer is not None:
+            if input.ndim != 3 or not input.is_floating_point():
+                expected = "with start_at_layer a stream [batch pos d_model]"
+                raise InputError("Input of the transformer", expected, f"{input.dtype} {tuple(input.shape)}")
+            return input, None, mask
+        if self.cfg.input_type == "pixels":
+            return self._embedded_pixels(input), None, None
+        stream = self.hook_embed(self.embed(input))
+        if "pos_embed" in self._modules:
+            ids = self._position_ids(input.shape, mask, past, input.device)
+            stream = stream + self.hook_pos_embed(self.pos_embed(ids).expand_as(stream))
+        return stream, input, mask
+
+    def _embedded_pixels(self, pixels: Tensor) -> Float[Tensor, "image pos d_model"]:
+        stream = self.embed.placed(self.hook_patch_embed(self.embed(pixels)))
+        return self.hook_embed(stream if self.ln_pre is None else self.ln_pre(stream))
+
+    def _real_positions(self, tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+        """Everything from the first token that is not padding."""
+        return (tokens != self.pad_token_id).cumsum(dim=1) > 0
+
+    def _position_ids(
+        self, shape: torch.Size, mask: Tensor | None, past: KeyValueCache | None, device: torch.device
+    ) -> Int[Tensor, "batch pos"]:
+        """Positions counted from the first real token, so that left padding turns nothing."""
+        n_before = past.n_positions if past is not None else 0
+        real = past.attention_mask if past is not None and past.attention_mask is not None else None
+        if mask is None and real is None:
+            return torch.arange(n_before, n_before + shape[1], device=device)[None]
+        mask = torch.ones(shape[:2], dtype=torch.bool, device=device) if mask is None else mask.to(device)
+        both = mask if real is None else torch.cat((real, mask), dim=1)
+        return (both.long().cumsum(dim=1) - 1).clamp(min=0)[:, -shape[1] :]
+
+    def _through_blocks(
+        self,
+        stream: Float[Tensor, "batch pos d_model"],
+        attention_mask: Bool[Tensor, "batch pos"] | None,
+        past: KeyValueCache | None = None,
+        start_at_layer: int | None = None,
+        stop_at_layer: int | None = None,
+    ) -> Float[Tensor, "batch pos d_model"]:
+        """The stream after the blocks from `start_at_layer` up to, not including, `stop_at_layer`."""
+        layers = range(self.cfg.n_layers)[start_at_layer:stop_at_layer]
+        if self.rotary is None:
+            angles = None
+        else:
+            ids = self._position_ids(stream.shape, attention_mask, past, stream.device)
+            angles = RotaryAngles(*self.rotary(stream, ids))
+        masks = self._masks(stream, attention_mask, past)
+        for layer in layers:
+            block = self.blocks[layer]
+            device = block.ln1.w.device
+            if stream.device != device:  # a checkpoint spread over devices
+                stream, angles = stream.to(device), angles if angles is None else angles.to(device)
+                masks = {window: mask.to(device) for window, mask in masks.items()}
+            layer_past = None if past is None else past.layers[layer]
+            stream = block(stream, masks[self.cfg.window_sizes[layer]], angles, layer_past)
+        return stream
+
+    def _masks(
+        self, stream: Tensor, attention_mask: Tensor | None, past: KeyValueCache | None
+    ) -> dict[int | None, AttentionMask]:
+        """One mask for each window size among the layers."""
+        batch, n_queries = stream.shape[:2]
+        is_real = None if attention_mask is None else attention_mask.to(stream.device)
+        n_keys = n_queries
+        if past is not None:
+            n_keys += past.n_positions
+            if is_real is not None or past.attention_mask is not None:
+                new = torch.ones(batch, n_queries, dtype=torch.bool, device=stream.device)
+                is_real = past.extended_mask(new if is_real is None else is_real)
+        is_causal = self.cfg.attention_dir == "causal"
+        windows = set(self.cfg.window_sizes)
+        return {w: AttentionMask(batch, n_queries, n_keys, is_causal, w, is_real, stream.device) for w in windows}
+
+    def _finished(
+        self,
+        stream: Float[Tensor, "batch pos d_model"],
+        return_type: ReturnType,
+        tokens: Int[Tensor, "batch pos"] | None,
+        is_target: Bool[Tensor, "batch pos"] | None,
+        loss_per_token: bool = False,
+        only_last: bool = False,
+    ) -> Any:
+        """From the stream after the last block to what was asked for."""
+        has_unembed = "unembed" in self._modules
+        if only_last and all(point.is_idle for point in self._final_points()):
+            stream = stream[:, -1:]
+        stream = stream.to(self.ln_final.w.device)
+        logits = self.unembed(self.ln_final(stream)) if has_unembed else self.ln_final(stream)
+        logits = logits[:, -1:] if only_last else logits
+        if return_type is None:
+            return None
+        if return_type == "logits":
+            return logits
+        if return_type not in ("loss", "both"):
+            raise InputError("return_type", "'logits', 'loss', 'both' or None", repr(return_type))
+        if tokens is None or not has_unembed:
+            raise InputError("Loss has no targets", "tokens to predict", "a stream or pixels", "Ask for 'logits'.")
+        loss = next_token_loss(logits, tokens, is_target, loss_per_token)
+        return loss if return_type == "loss" else (logits, loss)
+
+    def _final_points(self) -> list[HookPoint]:
+        unembed = [self.unembed.hook_in, self.unembed.hook_out] if "unembed" in self._modules else []
+        return [self.ln_final.hook_scale, self.ln_final.hook_normalized, *unembed]
+
+    def run_with_cache(  # type: ignore[override]
+        self, *model_args: Any, return_cache_object: bool = True, remove_batch_dim: bool = False, **options: Any
+    ) -> tuple[Any, ActivationCache | dict[str, Tensor]]:
+        """Run, and keep activations; see TransformerLens's `HookedRootModule.run_with_cache`.
+
+        Args:
+            model_args: the input.
+            return_cache_object: give an `ActivationCache` rather than a plain dictionary.
+            remove_batch_dim: drop the batch axis of decoder activations (a batch of one).
+            options: `names_filter` (None: all but those computed only when asked for), `device`, `incl_bwd`,
+                `pos_slice`, and what `forward` takes.
+        """
+        output, saved = super().run_with_cache(*model_args, remove_batch_dim=remove_batch_dim, **options)
+        return output, ActivationCache(saved, self, not remove_batch_dim) if return_cache_object else saved
+
+    def selected_names(self, names_filter: Any) -> list[str]:
+        """As `HookedRoot.selected_names`; TransformerLens's `use_*` flags add what they compute."""
+        names = super().selected_names(names_filter)
+        if names_filter is not None:
+            return names
+        flags = {
+            "hook_result": self.cfg.use_attn_result,
+            "hook_attn_in": self.cfg.use_attn_in,
+            "hook_mlp_in": self.cfg.use_hook_mlp_in,
+            **dict.fromkeys(("hook_q_input", "hook_k_input", "hook_v_input"), self.cfg.use_split_qkv_input),
+        }
+        added = tuple(name for name, is_on in flags.items() if is_on)
+        return [name for name in self.hook_dict if name in set(names) or (added and name.endswith(added))]
+
+    def to(self, *args: Any, **kwargs: Any) -> "HookedTransformer":
+        """Move or convert the checkpoint's own modules, as `nn.Module.to`."""
+        super().to(*args, **kwargs)
+        self.cfg.device, self.cfg.dtype = str(self.ln_final.w.device), self.ln_final.w.dtype
+        return self
+
+    def set_use_attn_result(self, use_attn_result: bool) -> None:
+        """Whether a full cache holds `hook_result` (it is live in any case)."""
+        self.cfg.use_attn_result = use_attn_result
+
+    def set_use_split_qkv_input(self, use_split_qkv_input: bool) -> None:
+        """Whether a full cache holds `hook_q_input`, `hook_k_input`, `hook_v_input` (they are live in any case)."""
+        self.cfg.use_split_qkv_input = use_split_qkv_input
+
+    def set_use_attn_in(self, use_attn_in: bool) -> None:
+        """Whether a full cache holds `hook_attn_in` (it is live in any case)."""
+        self.cfg.use_attn_in = use_attn_in
+
+    def set_use_hook_mlp_in(self, use_hook_mlp_in: bool) -> None:
+        """Whether a full cache holds `hook_mlp_in` (it is live in any case)."""
+        self.cfg.use_hook_mlp_in = use_hook_mlp_in
+
+
+def next_token_loss(
+    logits: Float[Tensor, "batch pos d_vocab"],
+    tokens: Int[Tensor, "batch pos"],
+    is_target: Bool[Tensor, "batch pos"] | None = None,
+    per_token: bool = False,
+) -> Float[Tensor, ""] | Float[Tensor, "batch targets"]:
+    """Cross-entropy, in nats, of each token given those before it, taken in fp32.
+
+    Args:
+        logits: the model's.
+        tokens: what was read; position i + 1 is the target of position i.
+        is_target: which tokens count as targets (not padding, not image tokens); None for all.
+        per_token: the loss at every position, 0 where there is no target, instead of the mean over targets.
+    """
+    log_probabilities = functional.log_softmax(logits[:, :-1].float(), dim=-1)
+    targets = tokens[:, 1:].to(logits.device)
+    losses = -log_probabilities.gather(-1, targets[..., None])[..., 0]
+    counted = torch.ones_like(targets, dtype=torch.bool) if is_target is None else is_target[:, 1:].to(logits.device)
+    losses = losses.masked_fill(~counted, 0.0)
+    return losses if per_token else losses.sum() / counted.sum()
