@@ -5,7 +5,7 @@ PIP    := $(BIN)/python -m pip install --constraint constraints.txt
 OUT    ?= out
 TORCH  ?= torch             # and pip's options for it: make TORCH="torch --index-url URL" test
 
-.PHONY: demo test check format bench demo-model
+.PHONY: demo test check format bench demo-model tutorials
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready          ## the bundled model on bundled pictures: an HTML report
@@ -28,6 +28,9 @@ bench: .venv/.ready         ## speed against transformers, side by side
 
 demo-model: .venv/.ready    ## train the bundled model again, from nothing
 	$(BIN)/python -m vlm_lens.demo.train --out $(OUT)/demo-model
+
+tutorials: .venv/.ready     ## run the tutorials again and keep their outputs
+	$(BIN)/python tutorials/execute.py
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("vlm_lens needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2] if v < (3, 11) else 0)'

@@ -7,6 +7,9 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+# What a kernel would say on its own account, and no reader of a tutorial needs.
+QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore:IProgress not found"}
+
 TUTORIALS = sorted(Path(__file__).parent.glob("*.ipynb"))
 SECONDS_A_CELL = 120
 
@@ -25,8 +28,9 @@ def executed(path: Path) -> nbformat.NotebookNode:
         kernel_name="python3",
         resources=resources,
         record_timing=False,
+        coalesce_streams=True,
     )
-    client.execute()
+    client.execute(env=os.environ | QUIET)
     return notebook
 
 
