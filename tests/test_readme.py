@@ -1,0 +1,26 @@
+"""The README's example runs as it stands, and shows what it says."""
+
+import re
+from pathlib import Path
+
+import torch
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def test_the_example_of_the_readme_blocks_the_animal() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
+    names: dict[str, object] = {}
+    with torch.no_grad():
+        exec(compile(example, "README.md", "exec"), names)
+    logits, blind = names["logits"], names["blind"]
+    assert isinstance(logits, torch.Tensor) and isinstance(blind, torch.Tensor)
+    assert torch.equal(blind[:, :-1], logits[:, :-1])  # only the last position was kept from looking
+    assert not torch.allclose(blind[:, -1], logits[:, -1])
+
+
+def test_the_pages_that_the_readme_names_exist() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    links = re.findall(r"\]\(([^)#]+)\)", readme)
+    assert [link for link in links if not link.startswith("http") and not (REPOSITORY / link).exists()] == []
