@@ -70,7 +70,15 @@ def clip_parts(model: nn.Module) -> CLIPParts:
 def _note_origin(config: TransformerConfig, model: Any) -> None:
     parameter = next(model.parameters())
     config.device, config.dtype = str(parameter.device), parameter.dtype
+    config.end_token_ids = _end_tokens(model)
     config.model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+
+
+def _end_tokens(model: Any) -> tuple[int, ...]:
+    """The tokens that end a text: the generation config's, else the model's own."""
+    ends = getattr(getattr(model, "generation_config", None), "eos_token_id", None)
+    ends = getattr(model.config.get_text_config(), "eos_token_id", None) if ends is None else ends
+    return () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
 
 
 def _unsupported(model: Any, supported: list[str]) -> UnsupportedModelError:
