@@ -1,18 +1,16 @@
 """The model as a user holds it."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import Inputs, prepare
 from vlm_lens.inputs.prepare import Images
-from vlm_lens.model.generation import Generation, Sampling, Step, generated, stream_tokens
-from vlm_lens.model.hooked_root import NamesFilter
 from vlm_lens.model.joined import JoinedTransformer
 from vlm_lens.model.loading import joined_parts, load
 
@@ -106,94 +104,6 @@ class HookedVLM(JoinedTransformer):
             pad_to_square=pad_to_square,
         )
         return inputs.to(self.embed.W_E.device)
-
-    def generate(
-        self,
-        inputs: Any,
-        *,
-        max_new_tokens: int = 50,
-        do_sample: bool = False,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        top_p: float | None = None,
-        seed: int | None = None,
-        eos_token_id: int | Iterable[int] | None = None,
-        names_filter: NamesFilter = None,
-        return_cache: bool = False,
-        use_cache: bool = True,
-        on_token: Callable[[Step], None] | None = None,
-    ) -> Generation:
-        """Continue the prompts, greedily or by sampling; hooks that stand are seen at every step.
-
-        Args:
-            inputs: `Inputs`, a mapping as the processor returns it, or text.
-            max_new_tokens: at most so many tokens.
-            do_sample, temperature, top_k, top_p, seed: see `Sampling`.
-            eos_token_id: a row ends with this token (or one of these); None takes the checkpoint's; () never ends one.
-            names_filter: which activations to keep over prompt and generated positions.
-            return_cache: keep activations although `names_filter` is None (then all but those computed when asked for).
-            use_cache: keep keys and values; else every step runs the whole sequence (for comparison).
-            on_token: called with each `Step` as it comes.
-
-        Raises:
-            InputError: prompts that end in padding, or more positions than the context has.
-        """
-        inputs = self._for_generation(inputs)
-        sampling = Sampling(do_sample, temperature, top_k, top_p, seed)
-        ends, caches = self._end_tokens(eos_token_id), return_cache or names_filter is not None
-        if max_new_tokens < 1:
-            raise InputError("max_new_tokens", "at least 1", max_new_tokens)
-        steps = stream_tokens(
-            self,
-            inputs,
-            max_new_tokens=max_new_tokens,
-            sampling=sampling,
-            end_tokens=ends,
-            names_filter=names_filter,
-            caches=caches,
-            use_cache=use_cache,
-        )
-        return generated(self, inputs, steps, on_token, ends, caches)
-
-    def stream(
-        self,
-        inputs: Any,
-        *,
-        max_new_tokens: int = 50,
-        eos_token_id: int | Iterable[int] | None = None,
-        names_filter: NamesFilter = None,
-        return_cache: bool = False,
-        **sampling: Any,
-    ) -> Iterator[Step]:
-        """Generate token by token: `for step in vlm.stream(inputs): step.strings`; stop whenever you like.
-
-        Args:
-            inputs, max_new_tokens, eos_token_id: as `generate`.
-            names_filter, return_cache: which activations each `Step` carries.
-            sampling: the fields of `Sampling`.
-        """
-        return stream_tokens(
-            self,
-            self._for_generation(inputs),
-            max_new_tokens=max_new_tokens,
-            sampling=Sampling(**sampling),
-            end_tokens=self._end_tokens(eos_token_id),
-            names_filter=names_filter,
-            caches=return_cache or names_filter is not None,
-        )
-
-    def _for_generation(self, inputs: Any) -> Any:
-        if isinstance(inputs, str | list):
-            inputs = {
-                "input_ids": (tokens := self.to_tokens(inputs)),
-                "attention_mask": self._real_positions(tokens).long(),
-            }
-        return inputs if isinstance(inputs, Tensor) else self.as_inputs(inputs)
-
-    def _end_tokens(self, eos_token_id: int | Iterable[int] | None) -> tuple[int, ...]:
-        if eos_token_id is None:
-            eos_token_id = self.end_token_ids
-        return (eos_token_id,) if isinstance(eos_token_id, int) else tuple(eos_token_id)
 
     def __repr__(self) -> str:
         tower, cfg = self.vision.cfg, self.cfg

@@ -16,8 +16,8 @@ class ActivationCache(_tl.ActivationCache):
     """TransformerLens's `ActivationCache` of the decoder, with the pictures' activations in it under their own names.
 
     `cache["resid_post", 5]`, `accumulated_resid()`, `logit_attrs(...)` and the other methods speak of the decoder.
-    `cache["vision.blocks.3.attn.hook_z"]` and `cache["projector.hook_out"]` have pictures as their batch; `cache.vision`
-    is a cache of the vision tower by itself, with the same methods.
+    `cache["vision.blocks.3.attn.hook_z"]` and `cache["projector.hook_out"]` have pictures as their batch;
+    `cache.vision` is a cache of the vision tower by itself, with the same methods.
     """
 
     def __init__(self, cache_dict: dict[str, Tensor], model: Any, has_batch_dim: bool = True) -> None:

@@ -23,6 +23,7 @@ class TransformerConfig(TransformerLensConfig):
         has_class_token: whether a class token stands before the patches (vision towers).
         image_size: height and width of the picture in model pixels (vision towers).
         patch_size: height and width of a patch in model pixels (vision towers).
+        end_token_ids: the tokens that end a text.
         original_architecture: the checkpoint's own class name.
     """
 
@@ -35,6 +36,7 @@ class TransformerConfig(TransformerLensConfig):
     has_class_token: bool = False
     image_size: tuple[int, int] | None = None
     patch_size: tuple[int, int] | None = None
+    end_token_ids: tuple[int, ...] = ()
     model_name: str = ""
     original_architecture: str = ""
     tokenizer_name: str | None = None

@@ -13,51 +13,7 @@ from vlm_lens.errors import InputError
 from vlm_lens.model.cache import ActivationCache
 from vlm_lens.model.hooked_root import NamesFilter, position_axis
 from vlm_lens.model.key_value_cache import KeyValueCache
-from vlm_lens.model.transformer import HookedTransformer
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen from the logits.
-
-    Attributes:
-        do_sample: draw at random; else the most probable token.
-        temperature: what logits are divided by before drawing.
-        top_k: draw from this many most probable tokens; None for all.
-        top_p: draw from the fewest most probable tokens that hold this much probability; None for all.
-        seed: of the draws; None for torch's own random state.
-    """
-
-    do_sample: bool = False
-    temperature: float = 1.0
-    top_k: int | None = None
-    top_p: float | None = None
-    seed: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.temperature <= 0:
-            raise InputError("temperature", "more than 0", self.temperature, "Leave out do_sample for the arg-max.")
-        if self.top_p is not None and not 0 < self.top_p <= 1:
-            raise InputError("top_p", "more than 0 and at most 1", self.top_p)
-        if self.top_k is not None and self.top_k < 1:
-            raise InputError("top_k", "at least 1", self.top_k)
-
-    def chosen(
-        self, logits: Float[Tensor, "batch d_vocab"], generator: torch.Generator | None
-    ) -> Int[Tensor, " batch"]:
-        """One token for each row."""
-        if not self.do_sample:
-            return logits.argmax(dim=-1)
-        logits = logits.float() / self.temperature
-        if self.top_k is not None:
-            least = logits.topk(min(self.top_k, logits.shape[-1]), dim=-1).values[:, -1:]
-            logits = logits.masked_fill(logits < least, -torch.inf)
-        probabilities = logits.softmax(dim=-1)
-        if self.top_p is not None:
-            ordered, order = probabilities.sort(dim=-1, descending=True)
-            is_beyond = (ordered.cumsum(dim=-1) - ordered) >= self.top_p
-            probabilities = torch.zeros_like(ordered).scatter(-1, order, ordered.masked_fill(is_beyond, 0.0))
-        return torch.multinomial(probabilities, 1, generator=generator)[:, 0]
+from vlm_lens.model.sampling import Sampling
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +74,7 @@ class Generation:
 
 
 def stream_tokens(
-    model: HookedTransformer,
+    model: Any,
     inputs: Any,
     *,
     max_new_tokens: int,
@@ -134,7 +90,7 @@ def stream_tokens(
 
     Args:
         model: the decoder.
-        inputs: tokens `[batch pos]`, or what the model's `forward` takes with `input_ids` and `layout`.
+        inputs: a mapping with `input_ids` and `attention_mask`, padded on the left.
         max_new_tokens: how many at most.
         sampling: how each is chosen.
         end_tokens: a row ends with one of these.
@@ -145,14 +101,12 @@ def stream_tokens(
     Raises:
         InputError: where prompt and new tokens exceed the context.
     """
-    start = inputs if isinstance(inputs, Tensor) else inputs.input_ids
-    start = start.to(model.cfg.device)
+    start = inputs["input_ids"].to(model.cfg.device)
     n_ctx = model.cfg.n_ctx
     if start.shape[1] + max_new_tokens > n_ctx:
         got = f"{start.shape[1]} + {max_new_tokens} new"
         raise InputError("Generation exceeds the context", f"at most {n_ctx} positions", got, "Lower max_new_tokens.")
-    is_real = None if isinstance(inputs, Tensor) else inputs.attention_mask.bool()
-    if is_real is not None and not bool(is_real[:, -1].all()):
+    if not bool(inputs["attention_mask"][:, -1].all()):
         advice = "Pad on the left, as prepare does."
         raise InputError("Prompts end in padding", "a real token at the last position", "padding", advice)
     ends = torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=start.device)
@@ -173,14 +127,12 @@ def stream_tokens(
         given = tokens[:, None] if use_cache else _continued(given, tokens)
 
 
-def _strings(model: HookedTransformer, tokens: Tensor) -> list[str]:
+def _strings(model: Any, tokens: Tensor) -> list[str]:
     return model.to_str_tokens(tokens) if model.tokenizer is not None else [str(int(token)) for token in tokens]
 
 
 def _continued(given: Any, tokens: Int[Tensor, " batch"]) -> Any:
     """The whole sequence so far, for a run that keeps no keys and values."""
-    if isinstance(given, Tensor):
-        return torch.cat((given, tokens[:, None]), dim=1)
     mask = given["attention_mask"].to(tokens.device)
     return {
         **given,
@@ -190,7 +142,7 @@ def _continued(given: Any, tokens: Int[Tensor, " batch"]) -> Any:
 
 
 def generated(
-    model: HookedTransformer,
+    model: Any,
     inputs: Any,
     steps: Iterable[Step],
     on_token: Callable[[Step], None] | None,

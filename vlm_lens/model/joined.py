@@ -29,7 +29,6 @@ class JoinedParts:
     projector: ProjectorParts
     features: FeatureSelection
     image_token_id: int
-    end_token_ids: tuple[int, ...]
     architecture: str
 
 
@@ -47,7 +46,6 @@ class JoinedTransformer(HookedTransformer):
         self.cfg.original_architecture = parts.architecture
         self.processor = processor
         self.image_token_id, self.features = parts.image_token_id, parts.features
-        self.end_token_ids = parts.end_token_ids
         self.vision = HookedTransformer(parts.vision_config, parts.vision)
         self.projector = Projector(parts.projector)
         self.behind_features = points_behind(self.vision, parts.features)
@@ -80,6 +78,10 @@ class JoinedTransformer(HookedTransformer):
             max_length=self.cfg.n_ctx,
             n_class_tokens=self.n_class_tokens,
         )
+
+    def prompts_of(self, inputs: Any) -> Any:
+        """What to continue, with a layout."""
+        return self.as_inputs(super().prompts_of(inputs))
 
     def encode_images(
         self, pixel_values: Float[Tensor, "image channel height width"]

@@ -1,9 +1,9 @@
 """One hooked transformer for every tower: decoder, vision tower, text tower."""
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as functional
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -13,9 +13,11 @@ from vlm_lens.model.block import TransformerBlock
 from vlm_lens.model.cache import ActivationCache
 from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.embed import Embed, PatchEmbed, PosEmbed, Unembed
+from vlm_lens.model.generates import Generates
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.hooked_root import HookedRoot
 from vlm_lens.model.key_value_cache import KeyValueCache
+from vlm_lens.model.loss import next_token_loss
 from vlm_lens.model.norm import Norm
 from vlm_lens.model.parts import TransformerParts
 from vlm_lens.model.rotary import RotaryAngles
@@ -25,7 +27,7 @@ from vlm_lens.model.weights import StackedWeights
 ReturnType = Literal["logits", "loss", "both"] | None
 
 
-class HookedTransformer(HookedRoot, StackedWeights, Vocabulary):
+class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
     """A transformer rebuilt around a checkpoint's own modules, with TransformerLens's names, shapes and verbs.
 
     The weights are the checkpoint's own parameters, not copies. Attention runs fused wherever nobody rewrites its
@@ -93,8 +95,9 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary):
         """Run the tower.
 
         Args:
-            input: text, texts, tokens `[batch pos]`, pixels `[image channel height width]` for a vision tower, or
-                with `start_at_layer` the stream `[batch pos d_model]` to enter there.
+            input: text, texts, tokens `[batch pos]`, a mapping of `input_ids` and `attention_mask`, pixels `[image
+                channel height width]` for a vision tower, or with `start_at_layer` the stream `[batch pos d_model]` to
+                enter there.
             return_type: "logits" `[batch pos d_vocab]`, "loss" (mean next-token cross-entropy in nats, padding left
                 out), "both" as a tuple, or None. A tower without unembedding gives its normed stream for "logits".
             start_at_layer: the first block to run; negative counts from the end.
@@ -118,6 +121,8 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary):
         self, input: Any, start_at_layer: int | None, mask: Tensor | None, past: KeyValueCache | None, bos: bool | None
     ) -> tuple[Tensor, Tensor | None, Bool[Tensor, "batch pos"] | None]:
         """The stream at the first block to run, the tokens where known, and which positions are real."""
+        if isinstance(input, Mapping):
+            input, mask = input["input_ids"], input.get("attention_mask")
         if isinstance(input, str | list):
             input, given = self.to_tokens(input, bos), mask
             mask = self._real_positions(input) if given is None and len(input) > 1 else given
@@ -243,6 +248,9 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary):
             options: `names_filter` (None: all but those computed only when asked for), `device`, `incl_bwd`,
                 `pos_slice`, and what `forward` takes.
         """
+        n_rows = getattr(model_args[0], "shape", (1,))[0] if model_args else 1
+        if remove_batch_dim and n_rows != 1:
+            raise InputError("Batch axis cannot be removed", "a batch of 1", f"{n_rows} rows")
         output, saved = super().run_with_cache(*model_args, remove_batch_dim=remove_batch_dim, **options)
         return output, ActivationCache(saved, self, not remove_batch_dim) if return_cache_object else saved
 
@@ -281,25 +289,3 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary):
     def set_use_hook_mlp_in(self, use_hook_mlp_in: bool) -> None:
         """Whether a full cache holds `hook_mlp_in` (it is live in any case)."""
         self.cfg.use_hook_mlp_in = use_hook_mlp_in
-
-
-def next_token_loss(
-    logits: Float[Tensor, "batch pos d_vocab"],
-    tokens: Int[Tensor, "batch pos"],
-    is_target: Bool[Tensor, "batch pos"] | None = None,
-    per_token: bool = False,
-) -> Float[Tensor, ""] | Float[Tensor, "batch targets"]:
-    """Cross-entropy, in nats, of each token given those before it, taken in fp32.
-
-    Args:
-        logits: the model's.
-        tokens: what was read; position i + 1 is the target of position i.
-        is_target: which tokens count as targets (not padding, not image tokens); None for all.
-        per_token: the loss at every position, 0 where there is no target, instead of the mean over targets.
-    """
-    log_probabilities = functional.log_softmax(logits[:, :-1].float(), dim=-1)
-    targets = tokens[:, 1:].to(logits.device)
-    losses = -log_probabilities.gather(-1, targets[..., None])[..., 0]
-    counted = torch.ones_like(targets, dtype=torch.bool) if is_target is None else is_target[:, 1:].to(logits.device)
-    losses = losses.masked_fill(~counted, 0.0)
-    return losses if per_token else losses.sum() / counted.sum()

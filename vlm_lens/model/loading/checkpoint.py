@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoProcessor
 from vlm_lens.errors import CheckpointError, UnsupportedModelError
 from vlm_lens.model.loading import clip, llava
 
+_PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
 _CLASSES = {"llava": llava.CLASSES[0], "clip": clip.CLASSES[0]}
 
 
@@ -24,7 +25,8 @@ def load(
 ) -> tuple[Any, Any]:
     """A checkpoint's model, in evaluation mode, and its processor.
 
-    A folder is read without touching the network; a hub name is downloaded by `transformers`. Only safetensors are read
+    A folder is read without touching the network (one without a processor gives None for it); a hub name is
+    downloaded by `transformers`. Only safetensors are read
     and no code that comes with a checkpoint is run.
 
     Args:
@@ -61,7 +63,8 @@ def load(
         use_safetensors=True,
         **{"attn_implementation": "sdpa", **shared, **options},
     )
-    processor = AutoProcessor.from_pretrained(source, **{**shared, **hub})
+    has_processor = not is_local or any((folder / name).is_file() for name in _PROCESSOR_FILES)
+    processor = AutoProcessor.from_pretrained(source, **{**shared, **hub}) if has_processor else None
     return model.eval(), processor
 
 

@@ -26,7 +26,7 @@ def config_of(hf: Any) -> TransformerConfig:
         d_model=hf.hidden_size,
         d_head=d_head,
         n_layers=hf.num_hidden_layers,
-        n_ctx=hf.max_position_embeddings,
+        n_ctx=_n_ctx(hf),
         n_heads=hf.num_attention_heads,
         n_key_value_heads=None if n_kv == hf.num_attention_heads else n_kv,
         d_mlp=hf.intermediate_size,
@@ -45,6 +45,18 @@ def config_of(hf: Any) -> TransformerConfig:
         window_sizes=_window_sizes(hf),
         original_architecture=MODEL_TYPES[hf.model_type],
     )
+
+
+def _n_ctx(hf: Any) -> int:
+    """The longest sequence.
+
+    Linearly and dynamically scaled rotary positions reach `factor` times as far as `max_position_embeddings` says:
+    for these two kinds `transformers` keeps the length before scaling there, for all others (yarn, llama3) the length
+    after.
+    """
+    rope = hf.rope_parameters
+    factor = rope["factor"] if rope.get("rope_type") in ("linear", "dynamic") else 1
+    return int(hf.max_position_embeddings * factor)
 
 
 def _window_sizes(hf: Any) -> tuple[int | None, ...]:

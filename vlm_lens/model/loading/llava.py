@@ -30,16 +30,8 @@ def adapted(model: nn.Module) -> JoinedParts:
             keeps_class_token=hf.vision_feature_select_strategy == "full",
         ),
         image_token_id=hf.image_token_index if hasattr(hf, "image_token_index") else hf.image_token_id,
-        end_token_ids=_end_tokens(model),
         architecture=type(model).__name__,
     )
-
-
-def _end_tokens(model: Any) -> tuple[int, ...]:
-    """The tokens that end a text: the generation config's, else the decoder's."""
-    ends = getattr(model.generation_config, "eos_token_id", None)
-    ends = model.config.text_config.eos_token_id if ends is None else ends
-    return () if ends is None else (ends,) if isinstance(ends, int) else tuple(ends)
 
 
 def check_parts(hf: Any) -> tuple[str, str] | None:
