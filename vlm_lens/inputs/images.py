@@ -58,8 +58,7 @@ def _from_file(path: str | Path) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(file) as opened:
-                return _upright_rgb(opened, repr(file.name))
+            opened = Image.open(file)
     except Image.DecompressionBombError as error:
         raise _too_large(repr(file.name), str(error)) from error
     except UnidentifiedImageError as error:
@@ -67,6 +66,10 @@ def _from_file(path: str | Path) -> Image.Image:
             "Picture cannot be opened", "a format that Pillow knows", repr(file.name),
             "The file is damaged or no picture.",
         ) from error  # fmt: skip
+    except _DECODE_ERRORS as error:
+        raise _damaged(repr(file.name), error) from error
+    with opened:
+        return _upright_rgb(opened, repr(file.name))
 
 
 def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
@@ -76,23 +79,20 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
     limit = pixel_limit()
     if limit is not None and width * height > limit:
         raise _too_large(name, f"{height} x {width} = {height * width:,} pixels")
-    # A photograph in MPO holds its own previews as further frames; its first is the picture.
-    n_frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
-    if n_frames > 1:
-        raise InputError(
-            "Picture has several frames", "one frame", f"{name} with {n_frames} frames",
-            f"Choose one of 0 to {n_frames - 1}: image.seek(frame), then pass image.copy().",
-        )  # fmt: skip
     try:
-        image.load()
-        return _to_rgb(ImageOps.exif_transpose(image))
+        # A photograph in MPO holds its own previews as further frames; its first is the picture.
+        n_frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
+        if n_frames == 1:
+            image.load()
+            return _to_rgb(ImageOps.exif_transpose(image))
     except InputError:
         raise
     except _DECODE_ERRORS as error:
-        raise InputError(
-            "Picture cannot be decoded", "a whole file", f"{name}: {error}",
-            "The file is damaged or cut short.",
-        ) from error  # fmt: skip
+        raise _damaged(name, error) from error
+    raise InputError(
+        "Picture has several frames", "one frame", f"{name} with {n_frames} frames",
+        f"Choose one of 0 to {n_frames - 1}: image.seek(frame), then pass image.copy().",
+    )  # fmt: skip
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
@@ -150,6 +150,13 @@ def _to_bytes(values: np.ndarray) -> np.ndarray:
             "Undo the normalisation, or divide by the largest value.",
         )  # fmt: skip
     return (values * 255).round().astype(np.uint8) if is_float else values.astype(np.uint8)
+
+
+def _damaged(name: str, error: Exception) -> InputError:
+    return InputError(
+        "Picture cannot be decoded", "a whole file", f"{name}: {error}",
+        "The file is damaged or cut short.",
+    )  # fmt: skip
 
 
 def _too_large(name: str, got: str) -> InputError:

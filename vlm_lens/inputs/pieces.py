@@ -19,23 +19,35 @@ def piece_strings(tokenizer: Tokenizer, token_ids: Sequence[int], before: Sequen
         token_ids: the tokens.
         before: the tokens that come before them, which decide whether a space is shown.
     """
-    ids = [*before[-_CONTEXT:], *token_ids]
-    n_before = len(ids) - len(token_ids)
+    context = _context(tokenizer, before)
+    ids = [*context, *token_ids]
     pieces = [""] * len(ids)
+    # Where the pieces so far begin: decoding starts at one, never inside a character.
+    starts: list[int] = []
     start = 0
     for stop in range(1, len(ids) + 1):
-        window = max(0, start - _CONTEXT)
-        known = _decode(tokenizer, ids[window:start])
+        window = starts[-_CONTEXT] if len(starts) >= _CONTEXT else 0
         text = _decode(tokenizer, ids[window:stop])
         is_open = text.endswith("\ufffd") and stop - start < _LONGEST_CHARACTER
         if is_open and stop < len(ids):
             continue
+        known = _decode(tokenizer, ids[window:start])
         if text.startswith(known):
             pieces[start] = text[len(known) :]
         else:
             pieces[start] = _decode(tokenizer, ids[start:stop])
+        starts.append(start)
         start = stop
-    return pieces[n_before:]
+    return pieces[len(context) :]
+
+
+def _context(tokenizer: Tokenizer, before: Sequence[int]) -> list[int]:
+    """The last few tokens, from the start of a character on."""
+    for n_tokens in range(_CONTEXT, _CONTEXT + _LONGEST_CHARACTER):
+        context = list(before[-n_tokens:])
+        if "\ufffd" not in _decode(tokenizer, context):
+            return context
+    return []
 
 
 def image_piece_strings(tokenizer: Tokenizer, token_ids: Sequence[int], image_token_id: int) -> list[str]:

@@ -84,13 +84,14 @@ def tokenize(
 def roles_at(pieces: Sequence[Piece], offsets: Sequence[tuple[int, int]]) -> list[Role]:
     """The role of each token: that of the piece which holds most of its visible characters.
 
-    A token without characters of its own belongs to a marker (`role`).
+    A token without characters of its own (a space whose place was trimmed) belongs to the piece
+    before it; one before all text to a marker (`role`).
     """
     text = "".join(piece.text for piece in pieces)
     role_of_character: list[Role] = [piece.role for piece in pieces for _ in piece.text]
     roles: list[Role] = []
     for start, stop in offsets:
-        covered = range(start, stop)
+        covered = range(start, stop) or range(max(0, stop - 1), stop)
         visible = [k for k in covered if not text[k].isspace()] or list(covered)
         votes: dict[Role, int] = {}
         for k in visible:

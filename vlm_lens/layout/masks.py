@@ -10,7 +10,7 @@ from vlm_lens.errors import InputError, PositionError
 from vlm_lens.layout.image_span import ImageSpan
 
 
-def covered_patches(span: ImageSpan, mask: object, threshold: float) -> frozenset[int]:
+def covered_patches(span: ImageSpan, mask: object, threshold: float | int) -> frozenset[int]:
     """The patches of which more than `threshold` of the area lies in a mask of the original.
 
     Raises:

@@ -62,7 +62,7 @@ class PatchGrid:
         """The `n_cols + 1` vertical boundaries of the patches, in model pixels."""
         return [column * self.patch_width for column in range(self.n_cols + 1)]
 
-    def patch_at(self, y: float, x: float) -> int:
+    def patch_at(self, y: float | int, x: float | int) -> int:
         """The patch that holds the model pixel at height `y` and width `x` (from the top left)."""
         if not (0 <= y < self.height and 0 <= x < self.width):
             raise InputError(

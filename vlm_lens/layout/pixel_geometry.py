@@ -126,7 +126,7 @@ class PixelGeometry:
         boxes[..., 1], boxes[..., 3] = x[None, :-1], x[None, 1:]
         return boxes
 
-    def to_model(self, y: float, x: float) -> tuple[float, float]:
+    def to_model(self, y: float | int, x: float | int) -> tuple[float, float]:
         """Where a point of the original picture lies in model pixels (outside: cropped away)."""
         rows, columns = self._maps
         return (
@@ -160,4 +160,7 @@ class PixelGeometry:
         summed = sum_between(np.ascontiguousarray(by_row.T), [edge - left for edge in x]).T
         heights = np.diff(np.array(row_edges)) * float(rows.scale)
         widths = np.diff(np.array(column_edges)) * float(columns.scale)
-        return np.minimum(summed / (heights[:, None] * widths[None, :]), 1.0)
+        share = summed / (heights[:, None] * widths[None, :])
+        # Rounding to 12 digits makes wholes and halves exact; the smallest overlap stays above 0.
+        rounded = np.round(share, 12)
+        return np.where((share > 0) & (rounded == 0), share, rounded)

@@ -3,6 +3,7 @@
 import operator
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from typing import SupportsIndex
 
 import numpy as np
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from vlm_lens.errors import PositionError
 from vlm_lens.layout.regions import Region
 
-Selector = str | Region | int | slice | Tensor | np.ndarray | Iterable
+Selector = str | Region | SupportsIndex | slice | Tensor | np.ndarray | Iterable
 """A name, a region, an int, a slice, a boolean mask [pos] or [batch pos], or several of these.
 
 Ints and slice bounds below zero count back from the end of the prompt, so that they keep their
@@ -19,7 +20,7 @@ meaning while tokens are generated: -1 is the last prompt position.
 
 
 def resolve(
-    selector: Selector,
+    selector: object,
     row: int,
     *,
     n_positions: int,

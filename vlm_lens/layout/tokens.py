@@ -194,7 +194,7 @@ class TokenLayout:
 
     # Regions
 
-    def region(self, mask: object, image: int = 0, row: int = 0, threshold: float = 0.0) -> Region:
+    def region(self, mask: object, image: int = 0, row: int = 0, threshold: float | int = 0.0) -> Region:
         """The patches that saw the masked pixels of the original picture.
 
         The mask takes the way of the pixels: the same pad, resize and crop.
