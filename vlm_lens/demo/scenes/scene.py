@@ -1,7 +1,7 @@
 """Scenes drawn by code: a picture, its objects, and the pixels of each object and part."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
 from types import MappingProxyType
@@ -39,7 +39,7 @@ class SceneObject:
     place: str
     surface: str | None
     number: int
-    label_map: Int16[np.ndarray, "height width"]
+    label_map: Int16[np.ndarray, "height width"] = field(repr=False)
 
     @cached_property
     def mask(self) -> Bool[np.ndarray, "height width"]:
@@ -68,10 +68,10 @@ class Scene:
     seed: int
     split: str
     background: str
-    image: UInt8[np.ndarray, "height width channel"]
+    image: UInt8[np.ndarray, "height width channel"] = field(repr=False)
     objects: tuple[SceneObject, ...]
     surfaces: tuple[SceneObject, ...]
-    label_map: Int16[np.ndarray, "height width"]
+    label_map: Int16[np.ndarray, "height width"] = field(repr=False)
 
 
 def draw_scene(

@@ -67,7 +67,8 @@ def false_captions(scene: Scene, rng: Random, n: int) -> list[str]:
 
 def _nearly_true(scene: Scene, rng: Random) -> str:
     found = rng.choice(scene.objects)
-    kind = rng.choice((*COMPANIONS[found.kind], rng.choice(KINDS)))
+    others = [kind for kind in KINDS if kind != found.kind]
+    kind = rng.choice((*COMPANIONS[found.kind], rng.choice(others)))
     form = rng.randrange(7)
     if form == 0:
         return photo_of(kind)
