@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "sweeps": {"interventions", "probes", "model", "layout", "_tl"},
     "plotting": {"layout"},
     "hooked_vlm": {"sweeps", "interventions", "probes", "model", "inputs", "layout", "_tl"},
-    "demo": {"hooked_vlm", "model", "inputs", "layout", "metrics"},
+    "hooked_clip": {"model", "inputs", "layout", "_tl"},
+    "demo": {"hooked_vlm", "hooked_clip", "model", "inputs", "layout", "metrics"},
     "report": {"hooked_vlm", "plotting", "inputs", "layout", "demo"},
     "experiments": {
         "hooked_vlm", "sweeps", "interventions", "probes", "inputs", "layout", "data", "metrics",
@@ -40,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
 }  # fmt: skip
 
 # The façades hand out the bundled model: they ask `vlm_lens.demo` for its folder, and nothing else of it.
-MAY_ASK_FOR_THE_DEMO = ("hooked_vlm.py", "model/hooked_clip.py")
+MAY_ASK_FOR_THE_DEMO = ("hooked_vlm.py", "hooked_clip.py")
 
 # A library that has its place, and the rooms that are its place.
 ONLY_IN: dict[str, set[str]] = {

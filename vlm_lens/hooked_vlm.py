@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from vlm_lens.demo import vlm_folder
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import Inputs, prepare
 from vlm_lens.inputs.prepare import Images
 from vlm_lens.model.joined import JoinedTransformer
-from vlm_lens.model.loading import joined_parts, load
+from vlm_lens.model.loading import joined_parts, load_joined
 
 
 class HookedVLM(JoinedTransformer):
@@ -51,7 +52,7 @@ class HookedVLM(JoinedTransformer):
             CheckpointError: a folder that is missing, incomplete or damaged.
             UnsupportedModelError: a family without an adapter, with the supported ones.
         """
-        return cls.from_hf(*load(path_or_name, device=device, dtype=dtype, revision=revision, **options))
+        return cls.from_hf(*load_joined(path_or_name, device=device, dtype=dtype, revision=revision, **options))
 
     @classmethod
     def from_hf(cls, model: nn.Module, processor: Any = None) -> "HookedVLM":  # type: ignore[override]
@@ -69,8 +70,6 @@ class HookedVLM(JoinedTransformer):
     @classmethod
     def demo(cls, device: str | torch.device | None = None) -> "HookedVLM":
         """The bundled model: trained, tiny, loaded in fp32 from the package itself, without a network."""
-        from vlm_lens.demo import vlm_folder
-
         return cls.from_pretrained(vlm_folder(), device=device, dtype="float32")
 
     def prepare(

@@ -1,5 +1,6 @@
 """A hook point that knows whether somebody stands at it, and whether they changed what they saw."""
 
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -65,26 +66,24 @@ class HookPoint(_tl.HookPoint):
         Raises:
             HookError: later, when the hook returns something that is not a tensor of the activation's shape.
         """
-        handle = super().add_hook(self._checked(hook) if dir == "fwd" else hook, dir=dir, **options)
+        handle = super().add_hook(partial(self._checked, hook) if dir == "fwd" else hook, dir=dir, **options)
         handle.user_hook = hook
         return handle
 
-    def _checked(self, hook: Any) -> Any:
-        def checked_hook(value: Tensor, hook: Any, user_hook: Any = hook) -> Tensor | None:
-            result = user_hook(value, hook=hook)
-            if result is None or result is value:
-                return None
-            expected = f"None or a tensor of shape {tuple(value.shape)}"
-            if not isinstance(result, Tensor):
-                raise HookError(f"Hook on {self.name}", expected, type(result).__name__)
-            if not self.accepts(value.shape, result.shape):
-                got = f"shape {tuple(result.shape)}"
-                raise HookError(f"Hook on {self.name}", expected, got, "Return the whole activation.")
-            if (result.dtype == torch.bool) != (value.dtype == torch.bool):
-                raise HookError(f"Hook on {self.name}", f"dtype {value.dtype}", result.dtype)
-            return result.to(value.dtype)
-
-        return checked_hook
+    def _checked(self, user_hook: Any, value: Tensor, hook: Any) -> Tensor | None:
+        """What a user's hook returned, if it is another tensor that can stand in the place of the activation."""
+        result = user_hook(value, hook=hook)
+        if result is None or result is value:
+            return None
+        expected = f"None or a tensor of shape {tuple(value.shape)}"
+        if not isinstance(result, Tensor):
+            raise HookError(f"Hook on {self.name}", expected, type(result).__name__)
+        if not self.accepts(value.shape, result.shape):
+            got = f"shape {tuple(result.shape)}"
+            raise HookError(f"Hook on {self.name}", expected, got, "Return the whole activation.")
+        if (result.dtype == torch.bool) != (value.dtype == torch.bool):
+            raise HookError(f"Hook on {self.name}", f"dtype {value.dtype}", result.dtype)
+        return result.to(value.dtype)
 
     def layer(self) -> int | None:
         """The layer in the name (`vision.blocks.3.attn.hook_z` is in layer 3); None where it has none."""

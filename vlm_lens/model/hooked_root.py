@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any, Literal
 
 import torch
@@ -111,18 +112,30 @@ class HookedRoot(_tl.HookedRootModule):
     def _saving_hook(
         self, saved: dict[str, Tensor], name: str, suffix: str, device: Any, remove_batch_dim: bool, pos_slice: Any
     ) -> Callable[..., None]:
-        # What a reader hands out must outlive a writer's edit in place of the same tensor.
-        def save(value: Tensor, hook: HookPoint) -> None:
-            kept = value.detach().to(device)
-            if self.slices_positions_of(name):
-                kept = kept[0] if remove_batch_dim and kept.shape[0] == 1 else kept
-                kept = pos_slice.apply(kept, dim=position_axis(name))
-            is_shared = kept.data_ptr() == value.data_ptr() and not hook.only_reads
-            saved[name + suffix] = kept.clone() if is_shared else kept
-
+        is_whole = not self.slices_positions_of(name)
+        options = (device, remove_batch_dim and not is_whole, _tl.Slice.unwrap(None if is_whole else pos_slice))
+        save = partial(_save, saved, name + suffix, position_axis(name), *options)
         save.reads_only = not suffix  # type: ignore[attr-defined]
         return save
 
     def slices_positions_of(self, name: str) -> bool:
         """Whether `pos_slice` and `remove_batch_dim` speak of this activation."""
         return True
+
+
+def _save(
+    saved: dict[str, Tensor],
+    key: str,
+    axis: int,
+    device: Any,
+    remove_batch_dim: bool,
+    pos_slice: Any,
+    value: Tensor,
+    hook: HookPoint,
+) -> None:
+    """Keep what passes. What is kept must outlive a writer's edit in place of the same tensor."""
+    kept = value.detach().to(device)
+    kept = kept[0] if remove_batch_dim and kept.shape[0] == 1 else kept
+    kept = pos_slice.apply(kept, dim=axis)
+    is_shared = kept.data_ptr() == value.data_ptr() and not hook.only_reads
+    saved[key] = kept.clone() if is_shared else kept

@@ -216,11 +216,11 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
     ) -> Any:
         """From the stream after the last block to what was asked for."""
         has_unembed = "unembed" in self._modules
-        if only_last and all(point.is_idle for point in self._final_points()):
-            stream = stream[:, -1:]
         stream = stream.to(self.ln_final.w.device)
-        logits = self.unembed(self.ln_final(stream)) if has_unembed else self.ln_final(stream)
-        logits = logits[:, -1:] if only_last else logits
+        if only_last:
+            logits = self._last_logits(stream)
+        else:
+            logits = self.unembed(self.ln_final(stream)) if has_unembed else self.ln_final(stream)
         if return_type is None:
             return None
         if return_type == "logits":
@@ -231,6 +231,21 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
             raise InputError("Loss has no targets", "tokens to predict", "a stream or pixels", "Ask for 'logits'.")
         loss = next_token_loss(logits, tokens, is_target, loss_per_token)
         return loss if return_type == "loss" else (logits, loss)
+
+    def _last_logits(self, stream: Float[Tensor, "batch pos d_model"]) -> Float[Tensor, "batch 1 d_vocab"]:
+        """The logits of the last position. Hooks on the final norm and the unembedding see every position.
+
+        One row and many are multiplied in another order, so what a reader is shown is computed beside the last row.
+        """
+        last = self.unembed.linear(self.ln_final.norm(stream[:, -1:]))
+        points = self._final_points()
+        if all(point.is_idle for point in points):
+            return last
+        seen = self.unembed(self.ln_final(stream))
+        if all(point.only_reads for point in points):
+            return last
+        is_written = not torch.equal(seen, self.unembed.linear(self.ln_final.norm(stream)))
+        return seen[:, -1:] if is_written else last
 
     def _final_points(self) -> list[HookPoint]:
         unembed = [self.unembed.hook_in, self.unembed.hook_out] if "unembed" in self._modules else []

@@ -2,6 +2,7 @@
 
 import json
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,15 @@ import torch
 from transformers import AutoConfig, AutoProcessor
 
 from vlm_lens.errors import CheckpointError, UnsupportedModelError
-from vlm_lens.model.loading import clip, llava
 
 _PROCESSOR_FILES = ("processor_config.json", "preprocessor_config.json")
-_CLASSES = {"llava": llava.CLASSES[0], "clip": clip.CLASSES[0]}
+Classes = Mapping[str, Any]
+"""The class of `transformers` for each `model_type` that may be loaded."""
 
 
 def load(
     path_or_name: str | Path,
+    classes: Classes,
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -31,6 +33,7 @@ def load(
 
     Args:
         path_or_name: a folder written by `save_pretrained`, or `"owner/name"` on the hub.
+        classes: which kinds of checkpoint are welcome.
         device: where to put the weights, straight from disk; "auto" spreads them (needs accelerate).
         dtype: of the weights; None keeps the checkpoint's.
         revision: branch, tag or commit on the hub.
@@ -52,11 +55,11 @@ def load(
     shared = {name: value for name, value in shared.items() if value is not None}
     hub = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
     config = AutoConfig.from_pretrained(source, **{**shared, **hub})
-    if config.model_type not in _CLASSES:
-        rule = f"a checkpoint of type {', '.join(_CLASSES)}"
+    if config.model_type not in classes:
+        rule = f"a checkpoint of type {', '.join(classes)}"
         advice = "HookedTransformer.from_hf takes single decoders and towers. See the model table in README.md."
         raise UnsupportedModelError("Model family has no adapter", rule, config.model_type, advice)
-    model = _CLASSES[config.model_type].from_pretrained(
+    model = classes[config.model_type].from_pretrained(
         source,
         dtype="auto" if dtype is None else _dtype(dtype),
         device_map=device if device is None else str(device),

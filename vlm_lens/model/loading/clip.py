@@ -3,9 +3,10 @@
 from torch import nn
 from transformers import CLIPModel
 
-from vlm_lens.model.hooked_clip import CLIPParts
 from vlm_lens.model.loading import encoders
+from vlm_lens.model.two_towers import CLIPParts
 
+MODEL_TYPE = "clip"
 CLASSES = (CLIPModel,)
 
 

@@ -10,6 +10,7 @@ from vlm_lens.model.loading import decoders, encoders
 from vlm_lens.model.projector import ProjectorParts
 from vlm_lens.model.vision import FeatureSelection
 
+MODEL_TYPE = "llava"
 CLASSES = (LlavaForConditionalGeneration,)
 
 

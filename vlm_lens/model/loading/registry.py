@@ -6,13 +6,24 @@ from torch import nn
 
 from vlm_lens.errors import UnsupportedModelError
 from vlm_lens.model.config import TransformerConfig
-from vlm_lens.model.hooked_clip import CLIPParts
 from vlm_lens.model.joined import JoinedParts
 from vlm_lens.model.loading import clip, decoders, encoders, llava
+from vlm_lens.model.loading.checkpoint import load
 from vlm_lens.model.parts import TransformerParts
+from vlm_lens.model.two_towers import CLIPParts
 
 TOWERS = (decoders, encoders)
 JOINED = (llava,)
+
+
+def load_joined(path_or_name: Any, **options: Any) -> tuple[Any, Any]:
+    """A vision-language checkpoint's model and processor; see `checkpoint.load`."""
+    return load(path_or_name, {one.MODEL_TYPE: one.CLASSES[0] for one in JOINED}, **options)
+
+
+def load_clip(path_or_name: Any, **options: Any) -> tuple[Any, Any]:
+    """A CLIP checkpoint's model and processor; see `checkpoint.load`."""
+    return load(path_or_name, {clip.MODEL_TYPE: clip.CLASSES[0]}, **options)
 
 
 def tower_parts(model: nn.Module) -> tuple[TransformerConfig, TransformerParts]:

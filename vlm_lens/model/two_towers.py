@@ -1,6 +1,6 @@
-"""CLIP with both towers hooked: pictures and texts as vectors of one space."""
+"""CLIP's vision tower and text tower as one model, each projected into the space that they share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class CLIPParts:
     end_token_id: int
 
 
-class HookedCLIP(HookedRoot):
+class TwoTowers(HookedRoot):
     """CLIP's two towers as hooked transformers: hooks under `vision` and `text`, and on both projected vectors.
 
     `hook_image_embed [image d_embed]` and `hook_text_embed [text d_embed]` are the projected vectors before they are
@@ -54,31 +54,6 @@ class HookedCLIP(HookedRoot):
         self.logit_scale, self.end_token_id = parts.logit_scale, parts.end_token_id
         self.hook_image_embed, self.hook_text_embed = HookPoint(), HookPoint()
         self.setup()
-
-    @classmethod
-    def from_hf(cls, model: nn.Module, processor: Any = None) -> "HookedCLIP":
-        """Hook a `CLIPModel` that is already in memory.
-
-        Raises:
-            UnsupportedModelError: for another class.
-        """
-        from vlm_lens.model.loading import clip_parts
-
-        return cls(clip_parts(model), processor)
-
-    @classmethod
-    def from_pretrained(cls, path_or_name: Any, **options: Any) -> "HookedCLIP":
-        """Load a checkpoint; see `HookedVLM.from_pretrained` for the options."""
-        from vlm_lens.model.loading import load
-
-        return cls.from_hf(*load(path_or_name, **options))
-
-    @classmethod
-    def demo(cls) -> "HookedCLIP":
-        """The CLIP model whose vision tower the bundled vision-language model has."""
-        from vlm_lens.demo import clip_folder
-
-        return cls.from_pretrained(clip_folder(), dtype="float32")
 
     def encode_image(self, pixel_values: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image d_embed"]:
         """Each picture's vector, not yet scaled to length 1."""
@@ -135,25 +110,3 @@ class HookedCLIP(HookedRoot):
         prefix = f"{tower}."
         part = {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
         return ActivationCache(part, getattr(self, tower))
-
-    def zero_shot(
-        self, images: Any, labels: Sequence[str], template: str = "a photo of a {}."
-    ) -> Float[Tensor, "image label"]:
-        """The probability of each label for each picture.
-
-        Args:
-            images: pictures, as the processor takes them.
-            labels: what to choose from.
-            template: the sentence that holds a label.
-
-        Raises:
-            InputError: for a model without a processor.
-        """
-        if self.processor is None:
-            raise InputError(
-                "Pictures cannot be prepared", "a processor", "a model without one", "Give one to from_hf."
-            )
-        texts = [template.format(label) for label in labels]
-        inputs = self.processor(images=images, text=texts, padding=True, return_tensors="pt")
-        device = self.logit_scale.device
-        return self({name: value.to(device) for name, value in inputs.items()}).softmax(dim=-1)
