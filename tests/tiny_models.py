@@ -89,7 +89,7 @@ class Variant:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-# Scaled rotary positions bend at `original_max_position_embeddings`: prompts here are longer than that.
+# Scaled rotary positions: prompts here are longer than the length before scaling.
 VARIANTS: dict[str, Variant] = {
     "llama": Variant(llama),
     "llama, every head its own keys": Variant(lambda: llama(num_key_value_heads=4)),
@@ -116,7 +116,7 @@ VARIANTS: dict[str, Variant] = {
         )
     ),
     "rotary, dynamic": Variant(lambda: llama(max_position_embeddings=24, **_rope("dynamic", factor=2.0))),
-    "rotary, yarn": Variant(lambda: llama(**_rope("yarn", factor=4.0, original_max_position_embeddings=16))),
+    "rotary, yarn": Variant(lambda: llama(**_rope("yarn", factor=16.0, original_max_position_embeddings=16))),
     "features of the last layer": Variant(llama, options={"vision_feature_layer": -1}),
     "features of several layers": Variant(llama, options={"vision_feature_layer": [-2, 1, 0]}),
     "class token kept": Variant(llama, options={"vision_feature_select_strategy": "full"}),
