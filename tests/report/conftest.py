@@ -2,7 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
+from vlm_lens import HookedVLM
+from vlm_lens.demo.architecture import build_processor, new_llava
+from vlm_lens.demo.examples import ExampleScene, example_scenes
+from vlm_lens.demo.text import corpus
+from vlm_lens.demo.tokenizer import build_tokenizer
 from vlm_lens.plotting import PatchPicture, TopTokens
 from vlm_lens.report import CaseReport, KnockoutOutcome, ModelFacts, PromptPiece, ReportData
 
@@ -72,3 +78,21 @@ def report_data() -> ReportData:
             synthetic_case("Is there a cat?", has_region=False),
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def vlm() -> HookedVLM:
+    """The demo's architecture with random weights, sharpened so that heads differ and edges matter."""
+    tokenizer = build_tokenizer(corpus())
+    model = new_llava(tokenizer, seed=0).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if name.endswith(("q_proj.weight", "k_proj.weight", "v_proj.weight")):
+                weight *= 4
+    return HookedVLM.from_hf(model, build_processor(tokenizer))
+
+
+@pytest.fixture(scope="session")
+def scene() -> ExampleScene:
+    """A scene with a subject."""
+    return example_scenes()[0]

@@ -89,7 +89,7 @@ def opened(page: str, folder: Path) -> DomReader:
         "--dump-dom",
         (folder / "report.html").as_uri(),
     ]
-    ended = subprocess.run(command, capture_output=True, timeout=120, check=True)
+    ended = subprocess.run(command, capture_output=True, timeout=300, check=True)
     reader = DomReader()
     reader.feed(ended.stdout.decode("utf-8"))
     return reader

@@ -69,7 +69,8 @@ def script_json(value: object) -> Markup:
 
 def finding(case: CaseReport) -> str:
     """What the knockout did to the answer's first token, in one sentence of figures."""
-    knockout, token = case.knockout, str(case.next_tokens.tokens[0])
+    knockout = case.knockout
+    token = max(knockout.before, key=lambda name: knockout.before[name])
     before, after = knockout.before[token], knockout.after[token]
     verb = "falls" if after < before else "goes"
     what = "every patch" if knockout.is_whole_image else f"{knockout.n_patches} patches at the object"
