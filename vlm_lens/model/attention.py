@@ -136,7 +136,7 @@ class Attention(nn.Module):
         result, is_written = self.hook_result.observe(self.head_results(z))
         if self.hook_result.only_reads:
             return plain
-        written = result.sum(dim=2) + self.b_O
+        written = result.sum(dim=2) + self.o_proj(torch.zeros_like(z[:1, :1]).flatten(2))
         if is_written:
             return written
         return value_of_one_gradient_of_other(plain, written) if written.requires_grad else plain

@@ -66,7 +66,7 @@ class Generates:
             caches=caches,
             use_cache=use_cache,
         )
-        return generated(self, inputs, steps, on_token, ends, caches)
+        return generated(self, inputs, steps, on_token, ends, caches, use_cache)
 
     def stream(
         self,

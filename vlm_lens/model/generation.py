@@ -148,8 +148,9 @@ def generated(
     on_token: Callable[[Step], None] | None,
     end_tokens: Iterable[int],
     caches: bool,
+    use_cache: bool = True,
 ) -> Generation:
-    """Gather the steps of a generation."""
+    """Gather the steps of a generation; without keys and values kept, the last step ran all positions."""
     kept = []
     for step in steps:
         kept.append(step)
@@ -164,7 +165,8 @@ def generated(
     if layout is not None:
         strings = [[step.strings[row] for step in kept] for row in range(len(tokens))]
         layout = layout.extended(strings, _after_end(tokens, end_tokens))
-    cache = ActivationCache(joined_activations([step.activations for step in kept]), model) if caches else None
+    runs = [step.activations for step in (kept if use_cache else kept[-1:])]
+    cache = ActivationCache(joined_activations(runs), model) if caches else None
     return Generation(tokens, logits, texts, inputs, layout, cache)
 
 

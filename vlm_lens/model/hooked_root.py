@@ -47,6 +47,21 @@ class HookedRoot(_tl.HookedRootModule):
             f"Did you mean {' or '.join(map(repr, nearest))}?",
         )
 
+    def known_name(self, name: str) -> str:
+        """The name in `hook_dict` for a name of any TransformerLens.
+
+        The bridge of TransformerLens 4, and so its path patching, has the heads' own inputs one level deeper:
+        `blocks.3.attn.hook_q_input` for `blocks.3.hook_q_input`.
+
+        Raises:
+            HookError: for a name that does not exist.
+        """
+        shallow = name.replace(".attn.hook_", ".hook_")
+        if name not in self.hook_dict and name.endswith("_input") and shallow in self.hook_dict:
+            return shallow
+        self.check_hook_name(name)
+        return name
+
     def selected_names(self, names_filter: NamesFilter) -> list[str]:
         """The hook names that a filter selects; None selects all but those that are computed only when asked for.
 
@@ -57,10 +72,8 @@ class HookedRoot(_tl.HookedRootModule):
             return [name for name in self.hook_dict if not name.endswith(ONLY_WHEN_ASKED)]
         if callable(names_filter):
             return [name for name in self.hook_dict if names_filter(name)]
-        names = [names_filter] if isinstance(names_filter, str) else list(names_filter)
-        for name in names:
-            self.check_hook_name(name)
-        return [name for name in self.hook_dict if name in set(names)]
+        names = {self.known_name(name) for name in ([names_filter] if isinstance(names_filter, str) else names_filter)}
+        return [name for name in self.hook_dict if name in names]
 
     def add_hook(
         self,
@@ -84,8 +97,7 @@ class HookedRoot(_tl.HookedRootModule):
 
     def _points(self, name: str | Callable[[str], bool]) -> list[HookPoint]:
         if isinstance(name, str):
-            self.check_hook_name(name)
-            return [self.hook_dict[name]]
+            return [self.hook_dict[self.known_name(name)]]
         points = [point for hook_name, point in self.hook_dict.items() if name(hook_name)]
         if not points:
             rule = f"a predicate that accepts one of {len(self.hook_dict)} names"

@@ -12,6 +12,7 @@ from vlm_lens.inputs import Inputs, inputs_from_mapping
 from vlm_lens.layout import PatchGrid
 from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.key_value_cache import KeyValueCache
+from vlm_lens.model.loss import follows_a_token
 from vlm_lens.model.parts import TransformerParts
 from vlm_lens.model.projector import Projector, ProjectorParts
 from vlm_lens.model.transformer import HookedTransformer
@@ -49,6 +50,7 @@ class JoinedTransformer(HookedTransformer):
         self.vision = HookedTransformer(parts.vision_config, parts.vision)
         self.projector = Projector(parts.projector)
         self.behind_features = points_behind(self.vision, parts.features)
+        self.train(parts.decoder.ln_final.training)
         self.setup()
 
     @property
@@ -146,7 +148,7 @@ class JoinedTransformer(HookedTransformer):
         stream = self._through_blocks(stream, is_real, past, start_at_layer, stop_at_layer)
         if stop_at_layer is not None:
             return stream
-        is_target = (inputs.input_ids != self.image_token_id) & inputs.attention_mask.bool()
+        is_target = (inputs.input_ids != self.image_token_id) & follows_a_token(inputs.attention_mask.bool())
         return self._finished(stream, return_type, inputs.input_ids, is_target, loss_per_token, only_last)
 
     def slices_positions_of(self, name: str) -> bool:

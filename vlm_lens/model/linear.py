@@ -35,11 +35,19 @@ def weight_of(linear: nn.Module, name: str) -> Float[Tensor, "d_out d_in"]:
 
 
 def bias_of(linear: nn.Module, n: int) -> Float[Tensor, " d_out"]:
-    """A linear's bias, zeros where it has none."""
+    """A linear's bias, zeros where it has none.
+
+    Raises:
+        WeightsError: where the linear is wrapped and its bias, if it has one, is out of sight.
+    """
     bias = getattr(linear, "bias", None)
     if isinstance(bias, Tensor):
         return bias
-    weight = getattr(linear, "weight", None)
-    if isinstance(weight, Tensor) and weight.is_floating_point():
-        return torch.zeros(n, dtype=weight.dtype, device=weight.device)
-    return torch.zeros(n)
+    weight = weight_of(linear, "The bias")
+    return torch.zeros(n, dtype=weight.dtype, device=weight.device)
+
+
+def device_of(linear: nn.Module) -> torch.device | None:
+    """Where a linear computes; None for one that holds its weights out of sight (packed by torch's quantisation)."""
+    parameter = next(linear.parameters(), None)
+    return None if parameter is None else parameter.device

@@ -6,6 +6,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+def follows_a_token(is_real: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+    """True where a token is real and so is the one before it: the first after left padding is predicted by no row."""
+    return is_real & functional.pad(is_real[:, :-1], (1, 0), value=False)
+
+
 def next_token_loss(
     logits: Float[Tensor, "batch pos d_vocab"],
     tokens: Int[Tensor, "batch pos"],
@@ -17,7 +22,7 @@ def next_token_loss(
     Args:
         logits: the model's.
         tokens: what was read; position i + 1 is the target of position i.
-        is_target: which tokens count as targets (not padding, not image tokens); None for all.
+        is_target: which tokens count as targets (not padding, nor the first after it, not image tokens); None for all.
         per_token: the loss at every position, 0 where there is no target, instead of the mean over targets.
     """
     log_probabilities = functional.log_softmax(logits[:, :-1].float(), dim=-1)

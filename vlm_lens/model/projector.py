@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vlm_lens.model.hook_point import HookPoint
+from vlm_lens.model.linear import device_of
 from vlm_lens.model.parts import Activation
 
 
@@ -32,6 +33,6 @@ class Projector(nn.Module):
 
     def forward(self, features: Float[Tensor, "image patch d_features"]) -> Float[Tensor, "image patch d_model"]:
         """One decoder vector for each patch."""
-        features = features.to(next(self.linear_in.parameters()).device)
+        features = features.to(device_of(self.linear_in))
         pre = self.hook_pre(self.linear_in(self.hook_in(features)))
         return self.hook_out(self.linear_out(self.hook_post(self.activation(pre))))

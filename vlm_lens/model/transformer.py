@@ -17,7 +17,7 @@ from vlm_lens.model.generates import Generates
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.hooked_root import HookedRoot
 from vlm_lens.model.key_value_cache import KeyValueCache
-from vlm_lens.model.loss import next_token_loss
+from vlm_lens.model.loss import follows_a_token, next_token_loss
 from vlm_lens.model.norm import Norm
 from vlm_lens.model.parts import TransformerParts
 from vlm_lens.model.rotary import RotaryAngles
@@ -61,6 +61,7 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         self.ln_final = Norm(parts.ln_final, kind, cfg.eps)
         if parts.unembed is not None:
             self.unembed = Unembed(parts.unembed, cfg.d_vocab)
+        self.train(parts.ln_final.training)  # transformer_lens's patching asks every module whether it evaluates
         self.setup()
 
     @classmethod
@@ -115,7 +116,8 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         stream = self._through_blocks(stream, attention_mask, past, start_at_layer, stop_at_layer)
         if stop_at_layer is not None:
             return stream
-        return self._finished(stream, return_type, tokens, attention_mask, loss_per_token, only_last)
+        is_target = None if attention_mask is None else follows_a_token(attention_mask)
+        return self._finished(stream, return_type, tokens, is_target, loss_per_token, only_last)
 
     def _entered(
         self, input: Any, start_at_layer: int | None, mask: Tensor | None, past: KeyValueCache | None, bos: bool | None
