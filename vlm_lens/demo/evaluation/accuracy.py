@@ -4,6 +4,7 @@ import re
 
 import numpy as np
 import torch
+from PIL import Image
 
 from vlm_lens.demo.evaluation.held_out import (
     color_questions,
@@ -87,7 +88,7 @@ def zero_shot(models: LoadedModels, n: int) -> Figure:
     ).pooler_output
     right = 0
     for batch in batches(drawn):
-        pixels = models.processor.image_processor([s.image for s in batch], return_tensors="pt")
+        pixels = models.processor.image_processor([Image.fromarray(s.image) for s in batch], return_tensors="pt")
         pictures = models.clip.get_image_features(pixels["pixel_values"].to(device)).pooler_output
         similar = torch.nn.functional.cosine_similarity(pictures[:, None], captions[None], dim=-1)
         kinds = [KINDS[place] for place in similar.argmax(-1).tolist()]

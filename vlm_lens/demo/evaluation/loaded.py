@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 from transformers import (
     AutoProcessor,
@@ -64,7 +65,7 @@ def batches(items: Sequence[Item], size: int = BATCH_SIZE) -> Iterator[Sequence[
 def inputs_of(models: LoadedModels, questions: Sequence[Question]) -> dict[str, Tensor]:
     """What the processor makes of the questions, padded on the left."""
     return models.processor(
-        images=[question.scene.image for question in questions],
+        images=[Image.fromarray(question.scene.image) for question in questions],
         text=[prompt_of(question.text, question.answer_prefix) for question in questions],
         padding=True,
         return_tensors="pt",

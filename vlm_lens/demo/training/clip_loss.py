@@ -7,13 +7,13 @@ contrastive loss alone would.
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
-from transformers import CLIPModel
 
 from vlm_lens.demo.architecture import FEATURE_LAYER
 from vlm_lens.demo.training.pictures import LABEL_SIZES
+from vlm_lens.hooked_clip import HookedCLIP
 
 LARGEST_LOGIT_SCALE = math.log(100.0)
 """CLIP's own limit of the temperature."""
@@ -42,22 +42,14 @@ class PatchReader(nn.Module):
 
 
 def tower_states(
-    clip: CLIPModel, pixel_values: Float[Tensor, "batch channel height width"]
+    clip: HookedCLIP, pixel_values: Float[Tensor, "batch channel height width"]
 ) -> tuple[Float[Tensor, "batch patch d_vision"], Float[Tensor, "batch d_embed"]]:
     """The patches' hidden state at LLaVA's layer, and the picture's projected, unnormalised embedding."""
-    seen = clip.vision_model(pixel_values, output_hidden_states=True)
-    hidden = seen.hidden_states[FEATURE_LAYER][:, 1:]
-    return hidden, clip.visual_projection(seen.pooler_output)
-
-
-def text_embeddings(
-    clip: CLIPModel,
-    input_ids: Int[Tensor, "caption pos"],
-    attention_mask: Int[Tensor, "caption pos"],
-) -> Float[Tensor, "caption d_embed"]:
-    """The captions' projected, unnormalised embeddings."""
-    read = clip.text_model(input_ids=input_ids, attention_mask=attention_mask)
-    return clip.text_projection(read.pooler_output)
+    tower = clip.vision
+    depth = range(tower.cfg.n_layers + 1)[FEATURE_LAYER]
+    stream = tower(pixel_values, stop_at_layer=depth)
+    last = tower(stream, start_at_layer=depth, stop_at_layer=tower.cfg.n_layers)
+    return stream[:, 1:], clip.visual_projection(tower.ln_final(last[:, 0]))
 
 
 def multi_positive_loss(

@@ -14,14 +14,13 @@ from vlm_lens.demo.text import photo_of
 from vlm_lens.demo.training.clip_loss import (
     PatchReader,
     multi_positive_loss,
-    text_embeddings,
     tower_states,
 )
 from vlm_lens.demo.training.order import scenes_of_step
-from vlm_lens.demo.training.packed_attention import SPREAD
 from vlm_lens.demo.training.pictures import normalised
 from vlm_lens.demo.training.pool import ScenePool
 from vlm_lens.demo.training.recipe import Recipe, StageRecipe
+from vlm_lens.hooked_clip import HookedCLIP
 
 LONGEST_CAPTION = 16
 """Tokens; longer captions would cost as much as the pictures and are left out."""
@@ -62,15 +61,14 @@ class ClipStage:
         recipe: Recipe,
         stage: StageRecipe,
     ) -> None:
-        clip.vision_model.set_attn_implementation(SPREAD)
-        self.clip, self.reader, self.pools = clip, reader, pools
+        self.clip, self.reader, self.pools = HookedCLIP.from_hf(clip), reader, pools
         self.recipe, self.stage = recipe, stage
         self.modules: tuple[nn.Module, ...] = (clip, reader)
         self._captions = cache(lambda shard: CaptionTable(pools[shard], tokenizer))
 
     def loss(self, shard: int, step: int) -> tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]:
         """The loss of one shard's batch, and its parts."""
-        pool, device = self.pools[shard], self.clip.device
+        pool, device = self.pools[shard], self.clip.logit_scale.device
         scenes, _ = scenes_of_step(step, self.stage.batch_size, len(pool), self.recipe.seed, shard, 0)
         hidden, pictures = tower_states(self.clip, normalised(pool.pixels[scenes].to(device)))
         patch = self.reader(hidden, pool.shares[scenes].to(device))
@@ -86,7 +84,7 @@ class ClipStage:
         ids, mask = table.tensors(captions)
         contrast = multi_positive_loss(
             pictures,
-            text_embeddings(self.clip, ids.to(device), mask.to(device)),
+            self.clip.encode_text(ids.to(device), mask.to(device)),
             pool.truth_table(scenes, captions).to(device),
             self.clip.logit_scale,
         )

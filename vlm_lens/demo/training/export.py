@@ -4,7 +4,7 @@ import copy
 from pathlib import Path
 
 import torch
-from transformers import CLIPModel, LlavaForConditionalGeneration, PreTrainedModel
+from transformers import CLIPModel, CLIPProcessor, LlavaForConditionalGeneration, PreTrainedModel
 
 from vlm_lens.demo.architecture import build_processor, clip_config, image_processor, llava_config
 from vlm_lens.demo.training.training_run import demo_tokenizer
@@ -25,8 +25,7 @@ def export(clip: CLIPModel, llava: LlavaForConditionalGeneration, folder: Path) 
     _fresh(LlavaForConditionalGeneration(llava_config(tokenizer)), llava).save_pretrained(vlm)
     build_processor(tokenizer).save_pretrained(vlm)
     _fresh(CLIPModel(clip_config(tokenizer)), clip).save_pretrained(contrastive)
-    clip_tokenizer.save_pretrained(contrastive)
-    image_processor().save_pretrained(contrastive)
+    CLIPProcessor(image_processor(), clip_tokenizer).save_pretrained(contrastive)
     for unfinished in (vlm, contrastive):
         _put_in_place(unfinished, unfinished.with_suffix(""))
 
