@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlm_lens.errors import InputError
+from vlm_lens.inputs.entries import entries_of
 from vlm_lens.inputs.inputs import Inputs
 from vlm_lens.inputs.pictures import GridFor, ProcessedPictures, fingerprint
 from vlm_lens.inputs.pieces import image_piece_strings
@@ -16,10 +16,6 @@ from vlm_lens.inputs.templates import pieces_of_literal
 from vlm_lens.layout import ImageSpan, PixelGeometry, TokenLayout, geometry_of
 from vlm_lens.layout.pixel_geometry import Size
 from vlm_lens.layout.roles import Role
-
-_TAKEN = frozenset({"input_ids", "attention_mask", "pixel_values"})
-# What processors add and a causal decoder does not read.
-_IGNORED = frozenset({"token_type_ids", "mm_token_type_ids", "labels"})
 
 
 def inputs_from_mapping(
@@ -44,28 +40,8 @@ def inputs_from_mapping(
         InputError: missing, unknown or misshapen entries, image tokens that do not match the
             patch grid, pixels without tokens or the reverse, a row longer than the context.
     """
-    unknown = sorted(set(mapping) - _TAKEN - _IGNORED)
-    if "input_ids" not in mapping or unknown:
-        raise InputError(
-            "Mapping is not understood", "input_ids, attention_mask and pixel_values",
-            sorted(mapping), f"Leave out {', '.join(unknown)}." if unknown else "",
-        )  # fmt: skip
-    input_ids = _integers(mapping["input_ids"], "input_ids")
-    mask = mapping.get("attention_mask")
-    attention_mask = torch.ones_like(input_ids) if mask is None else _integers(mask, "mask")
-    if attention_mask.shape != input_ids.shape:
-        raise InputError(
-            "Attention mask does not match input_ids", str(list(input_ids.shape)),
-            list(attention_mask.shape), "Pass the 2-D mask: 1 for a token, 0 for padding.",
-        )  # fmt: skip
-    if max_length is not None and input_ids.shape[1] > max_length:
-        raise InputError(
-            "Prompt is longer than the context", f"at most {max_length} positions",
-            input_ids.shape[1],
-        )  # fmt: skip
-    processed = _processed(
-        mapping.get("pixel_values"), grid_for, image_processor, original_sizes
-    )  # fmt: skip
+    input_ids, attention_mask, pixels = entries_of(mapping, max_length)
+    processed = _processed(pixels, grid_for, image_processor, original_sizes)
     is_image = (input_ids == image_token_id) & (attention_mask != 0)
     spans = _spans(is_image, processed, n_class_tokens)
     strings = [_strings(row, tokenizer, image_token_id) for row in input_ids.tolist()]
@@ -81,34 +57,14 @@ def inputs_from_mapping(
     )
 
 
-def _integers(value: object, name: str) -> Int[Tensor, "batch pos"]:
-    tensor = torch.as_tensor(value)
-    if tensor.ndim == 1:
-        tensor = tensor[None]
-    if tensor.ndim != 2 or tensor.is_floating_point() or tensor.numel() == 0:
-        raise InputError(
-            f"{name} is not understood", "integers [batch pos]",
-            f"{tensor.dtype} {list(tensor.shape)}",
-        )  # fmt: skip
-    return tensor.long()
-
-
 def _processed(
-    value: object,
+    pixels: Float[Tensor, "image channel height width"] | None,
     grid_for: GridFor,
     image_processor: ImageProcessor | None,
     original_sizes: Sequence[Size] | None,
 ) -> ProcessedPictures | None:
-    if value is None:
+    if pixels is None:
         return None
-    pixels = torch.as_tensor(value)
-    if pixels.ndim == 3:
-        pixels = pixels[None]
-    if pixels.ndim != 4 or not pixels.is_floating_point():
-        raise InputError(
-            "pixel_values is not understood", "floats [image channel height width]",
-            f"{pixels.dtype} {list(pixels.shape)}",
-        )  # fmt: skip
     n_images, _, height, width = pixels.shape
     geometries: list[PixelGeometry | None] = [None] * n_images
     if original_sizes is not None:

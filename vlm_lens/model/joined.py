@@ -9,10 +9,10 @@ from torch import Tensor
 
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import Inputs, inputs_from_mapping
+from vlm_lens.inputs.entries import Entries, entries_of
 from vlm_lens.layout import PatchGrid
 from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.key_value_cache import KeyValueCache
-from vlm_lens.model.loss import follows_a_token
 from vlm_lens.model.parts import TransformerParts
 from vlm_lens.model.projector import Projector, ProjectorParts
 from vlm_lens.model.transformer import HookedTransformer
@@ -102,14 +102,14 @@ class JoinedTransformer(HookedTransformer):
             InputError: where the number of places differs from the number of vectors.
         """
         stream = self.embed(tokens)
-        if image_vectors is None:
-            return stream
         is_image = tokens == self.image_token_id
-        n_places, n_vectors = int(is_image.sum()), image_vectors.shape[0] * image_vectors.shape[1]
-        if n_places != n_vectors:
-            rule = f"{image_vectors.shape[0]} x {image_vectors.shape[1]} = {n_vectors}"
+        n_images, n_patches = (0, 0) if image_vectors is None else image_vectors.shape[:2]
+        if (n_places := int(is_image.sum())) != n_images * n_patches:
+            rule = f"{n_images} x {n_patches} = {n_images * n_patches}"
             advice = "Pass the processor's input_ids unmodified."
             raise InputError("Image token count does not match the patch grid", rule, n_places, advice)
+        if image_vectors is None:
+            return stream
         return stream.masked_scatter(is_image[..., None], image_vectors.to(stream.device, stream.dtype))
 
     def forward(self, input: Any, return_type: Any = "logits", **options: Any) -> Any:
@@ -127,11 +127,11 @@ class JoinedTransformer(HookedTransformer):
         """
         if not isinstance(input, Mapping):
             return super().forward(input, return_type, **options)
-        return self._forward_inputs(self.as_inputs(input), return_type, **options)
+        return self._forward_entries(entries_of(input, self.cfg.n_ctx), return_type, **options)
 
-    def _forward_inputs(
+    def _forward_entries(
         self,
-        inputs: Inputs,
+        entries: Entries,
         return_type: Any,
         *,
         start_at_layer: int | None = None,
@@ -140,16 +140,17 @@ class JoinedTransformer(HookedTransformer):
         loss_per_token: bool = False,
         only_last: bool = False,
     ) -> Any:
-        inputs = inputs.to(self.embed.W_E.device)
-        is_real: Bool[Tensor, "batch pos"] | None = inputs.attention_mask.bool()
+        device = self.embed.W_E.device
+        tokens, attention_mask = entries.input_ids.to(device), entries.attention_mask.to(device)
+        is_real: Bool[Tensor, "batch pos"] | None = attention_mask.bool()
         is_real = None if bool(is_real.all()) else is_real
-        vectors = None if inputs.pixel_values is None else self.encode_images(inputs.pixel_values)
-        stream = self.hook_embed(self.merged(inputs.input_ids, vectors))
+        vectors = None if entries.pixel_values is None else self.encode_images(entries.pixel_values)
+        stream = self.hook_embed(self.merged(tokens, vectors))
         stream = self._through_blocks(stream, is_real, past, start_at_layer, stop_at_layer)
         if stop_at_layer is not None:
             return stream
-        is_target = (inputs.input_ids != self.image_token_id) & follows_a_token(inputs.attention_mask.bool())
-        return self._finished(stream, return_type, inputs.input_ids, is_target, loss_per_token, only_last)
+        is_target = (tokens != self.image_token_id) & attention_mask.bool()
+        return self._finished(stream, return_type, tokens, is_target, loss_per_token, only_last)
 
     def slices_positions_of(self, name: str) -> bool:
         """`pos_slice` and `remove_batch_dim` speak of the decoder."""
