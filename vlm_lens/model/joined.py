@@ -1,7 +1,6 @@
 """Vision tower, projector and decoder as one model, with the decoder at the root."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import Bool, Float, Int
@@ -11,26 +10,11 @@ from vlm_lens.errors import InputError
 from vlm_lens.inputs import Inputs, inputs_from_mapping
 from vlm_lens.inputs.entries import Entries, entries_of
 from vlm_lens.layout import PatchGrid
-from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.key_value_cache import KeyValueCache
-from vlm_lens.model.parts import TransformerParts
-from vlm_lens.model.projector import Projector, ProjectorParts
+from vlm_lens.model.parts import JoinedParts
+from vlm_lens.model.projector import Projector
 from vlm_lens.model.transformer import HookedTransformer
-from vlm_lens.model.vision import FeatureSelection, points_behind, selected_features
-
-
-@dataclass(frozen=True, eq=False)
-class JoinedParts:
-    """What a family's adapter hands over for a vision-language model."""
-
-    decoder_config: TransformerConfig
-    decoder: TransformerParts
-    vision_config: TransformerConfig
-    vision: TransformerParts
-    projector: ProjectorParts
-    features: FeatureSelection
-    image_token_id: int
-    architecture: str
+from vlm_lens.model.vision import points_behind, selected_features
 
 
 class JoinedTransformer(HookedTransformer):

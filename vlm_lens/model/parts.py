@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
+from vlm_lens.model.config import TransformerConfig
+
 Activation = Callable[[Tensor], Tensor]
 
 
@@ -57,3 +59,56 @@ class TransformerParts:
     patches: nn.Conv2d | None = None
     class_token: nn.Parameter | None = None
     ln_pre: nn.Module | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ProjectorParts:
+    """The checkpoint's projector: two linears and the non-linearity between them."""
+
+    linear_in: nn.Module
+    activation: Activation
+    linear_out: nn.Module
+
+
+@dataclass(frozen=True)
+class FeatureSelection:
+    """Which hidden states of the tower feed the projector.
+
+    Attributes:
+        layers: indices into the tower's n_layers + 1 hidden states (0: what enters the first block), counted from the
+            end where negative, in the order in which they are laid side by side.
+        keeps_class_token: whether the class token is fed too.
+    """
+
+    layers: tuple[int, ...]
+    keeps_class_token: bool
+
+    def depths(self, n_layers: int) -> tuple[int, ...]:
+        """For each selected state how many blocks stand before it."""
+        return tuple(range(n_layers + 1)[layer] for layer in self.layers)
+
+
+@dataclass(frozen=True, eq=False)
+class JoinedParts:
+    """What a family's adapter hands over for a vision-language model."""
+
+    decoder_config: TransformerConfig
+    decoder: TransformerParts
+    vision_config: TransformerConfig
+    vision: TransformerParts
+    projector: ProjectorParts
+    features: FeatureSelection
+    image_token_id: int
+    architecture: str
+
+
+@dataclass(frozen=True, eq=False)
+class CLIPParts:
+    """What the adapter hands over for a CLIP model."""
+
+    vision: tuple[TransformerConfig, TransformerParts]
+    text: tuple[TransformerConfig, TransformerParts]
+    visual_projection: nn.Module
+    text_projection: nn.Module
+    logit_scale: nn.Parameter
+    end_token_id: int

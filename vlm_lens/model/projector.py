@@ -1,22 +1,11 @@
 """From the vision tower's features to vectors that the decoder reads."""
 
-from dataclasses import dataclass
-
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.linear import device_of
-from vlm_lens.model.parts import Activation
-
-
-@dataclass(frozen=True, eq=False)
-class ProjectorParts:
-    """The checkpoint's projector: two linears and the non-linearity between them."""
-
-    linear_in: nn.Module
-    activation: Activation
-    linear_out: nn.Module
+from vlm_lens.model.parts import ProjectorParts
 
 
 class Projector(nn.Module):

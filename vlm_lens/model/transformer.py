@@ -17,6 +17,7 @@ from vlm_lens.model.generates import Generates
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.hooked_root import HookedRoot
 from vlm_lens.model.key_value_cache import KeyValueCache
+from vlm_lens.model.loading import tower_parts
 from vlm_lens.model.loss import follows_a_token, next_token_loss
 from vlm_lens.model.norm import Norm
 from vlm_lens.model.parts import TransformerParts
@@ -76,8 +77,6 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         Raises:
             UnsupportedModelError: for another class, with the supported ones.
         """
-        from vlm_lens.model.loading import tower_parts
-
         return HookedTransformer(*tower_parts(model), tokenizer=tokenizer)
 
     def forward(

@@ -1,36 +1,22 @@
 """CLIP's vision tower and text tower as one model, each projected into the space that they share."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as functional
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from vlm_lens.errors import InputError
 from vlm_lens.model.cache import ActivationCache
-from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.hooked_root import HookedRoot
-from vlm_lens.model.parts import TransformerParts
+from vlm_lens.model.parts import CLIPParts
 from vlm_lens.model.transformer import HookedTransformer
 
 # CLIP's first checkpoints name 2 as their end token and mean the highest id of the vocabulary.
 _END_IS_HIGHEST_ID = 2
-
-
-@dataclass(frozen=True, eq=False)
-class CLIPParts:
-    """What the adapter hands over for a CLIP model."""
-
-    vision: tuple[TransformerConfig, TransformerParts]
-    text: tuple[TransformerConfig, TransformerParts]
-    visual_projection: nn.Module
-    text_projection: nn.Module
-    logit_scale: nn.Parameter
-    end_token_id: int
 
 
 class TwoTowers(HookedRoot):

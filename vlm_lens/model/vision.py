@@ -1,31 +1,12 @@
 """What the decoder is given of the vision tower: the hidden states that the checkpoint's config selects."""
 
-from dataclasses import dataclass
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.model.hook_point import HookPoint
+from vlm_lens.model.parts import FeatureSelection
 from vlm_lens.model.transformer import HookedTransformer
-
-
-@dataclass(frozen=True)
-class FeatureSelection:
-    """Which hidden states of the tower feed the projector.
-
-    Attributes:
-        layers: indices into the tower's n_layers + 1 hidden states (0: what enters the first block), counted from the
-            end where negative, in the order in which they are laid side by side.
-        keeps_class_token: whether the class token is fed too.
-    """
-
-    layers: tuple[int, ...]
-    keeps_class_token: bool
-
-    def depths(self, n_layers: int) -> tuple[int, ...]:
-        """For each selected state how many blocks stand before it."""
-        return tuple(range(n_layers + 1)[layer] for layer in self.layers)
 
 
 def points_behind(tower: HookedTransformer, selection: FeatureSelection) -> list[HookPoint]:

@@ -4,7 +4,7 @@ from torch import nn
 from transformers import CLIPModel
 
 from vlm_lens.model.loading import encoders
-from vlm_lens.model.two_towers import CLIPParts
+from vlm_lens.model.parts import CLIPParts
 
 MODEL_TYPE = "clip"
 CLASSES = (CLIPModel,)

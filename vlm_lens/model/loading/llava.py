@@ -5,10 +5,8 @@ from typing import Any
 from torch import nn
 from transformers import LlavaForConditionalGeneration
 
-from vlm_lens.model.joined import JoinedParts
 from vlm_lens.model.loading import decoders, encoders
-from vlm_lens.model.projector import ProjectorParts
-from vlm_lens.model.vision import FeatureSelection
+from vlm_lens.model.parts import FeatureSelection, JoinedParts, ProjectorParts
 
 MODEL_TYPE = "llava"
 CLASSES = (LlavaForConditionalGeneration,)

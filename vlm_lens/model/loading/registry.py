@@ -6,11 +6,9 @@ from torch import nn
 
 from vlm_lens.errors import UnsupportedModelError
 from vlm_lens.model.config import TransformerConfig
-from vlm_lens.model.joined import JoinedParts
 from vlm_lens.model.loading import clip, decoders, encoders, llava
 from vlm_lens.model.loading.checkpoint import load
-from vlm_lens.model.parts import TransformerParts
-from vlm_lens.model.two_towers import CLIPParts
+from vlm_lens.model.parts import CLIPParts, JoinedParts, TransformerParts
 
 TOWERS = (decoders, encoders)
 JOINED = (llava,)
