@@ -59,13 +59,17 @@ def load(
         rule = f"a checkpoint of type {', '.join(classes)}"
         advice = "HookedTransformer.from_hf takes single decoders and towers. See the model table in README.md."
         raise UnsupportedModelError("Model family has no adapter", rule, config.model_type, advice)
-    model = classes[config.model_type].from_pretrained(
+    model, report = classes[config.model_type].from_pretrained(
         source,
         dtype="auto" if dtype is None else _dtype(dtype),
         device_map=device if device is None else str(device),
         use_safetensors=True,
-        **{"attn_implementation": "sdpa", **shared, **options},
+        **{"attn_implementation": "sdpa", **shared, **options, "output_loading_info": True},
     )
+    missing = sorted(report["missing_keys"])
+    if missing:  # transformers fills them with random numbers
+        named = f"none for {len(missing)}, {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
+        raise _damaged(source, "weights for every parameter", named)
     has_processor = not is_local or any((folder / name).is_file() for name in _PROCESSOR_FILES)
     processor = AutoProcessor.from_pretrained(source, **{**shared, **hub}) if has_processor else None
     return model.eval(), processor
@@ -92,7 +96,10 @@ def check_folder(folder: Path) -> None:
     _read_json(folder, folder / "config.json")
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        shards = sorted(set(_read_json(folder, index)["weight_map"].values()))
+        weight_map = _read_json(folder, index).get("weight_map")
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise _damaged(folder, f"{index.name} to name the file of each weight", "no weight_map")
+        shards = sorted(set(weight_map.values()))
     else:
         shards = ["model.safetensors"]
     for shard in shards:
@@ -102,10 +109,17 @@ def check_folder(folder: Path) -> None:
 def _read_json(folder: Path, file: Path) -> dict[str, Any]:
     if not file.is_file():
         raise _damaged(folder, f"a file {file.name}", "none")
+    return _json_object(folder, file, file.read_bytes())
+
+
+def _json_object(folder: Path, file: Path, text: bytes) -> dict[str, Any]:
     try:
-        return dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, UnicodeDecodeError) as error:
-        raise _damaged(folder, f"{file.name} to be JSON", str(error)) from error
+        value = json.loads(text)
+    except ValueError as error:  # UnicodeDecodeError is one
+        raise _damaged(folder, f"{file.name} to hold JSON", str(error)) from error
+    if not isinstance(value, dict):
+        raise _damaged(folder, f"{file.name} to hold a JSON object", type(value).__name__)
+    return value
 
 
 def _check_safetensors(folder: Path, file: Path) -> None:
@@ -121,12 +135,12 @@ def _check_safetensors(folder: Path, file: Path) -> None:
         n_header = struct.unpack("<Q", start)[0] if len(start) == 8 else size
         if 8 + n_header > size:
             raise _damaged(folder, f"{file.name} to hold its header", f"a file of {size} bytes")
-        header = json.loads(stream.read(n_header))
+        header = _json_object(folder, file, stream.read(n_header))
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
     expected = 8 + n_header + max(ends, default=0)
     if size < expected:
         raise _damaged(folder, f"{file.name} of {expected} bytes", f"{size} bytes")
 
 
-def _damaged(folder: Path, expected: str, got: object) -> CheckpointError:
+def _damaged(folder: Path | str, expected: str, got: object) -> CheckpointError:
     return CheckpointError(f"Checkpoint in {folder} is incomplete", expected, got, "Download or save it again.")
