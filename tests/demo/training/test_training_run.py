@@ -15,16 +15,18 @@ from vlm_lens.errors import CheckpointError
 
 TINY = Recipe(
     n_shards=1,
-    n_scenes=4,
+    n_scenes={"basics": 4, "relations": 4},
     n_sets=2,
-    n_short=4,
     contrast_from=0.5,
     save_every=1,
     stages=(
         StageRecipe("clip", n_steps=2, batch_size=2, peak_rate=1e-3, n_warmup=1),
         StageRecipe("language", n_steps=1, batch_size=2, peak_rate=1e-3, n_warmup=1),
         StageRecipe("projector", n_steps=1, batch_size=2, peak_rate=1e-3, n_warmup=1),
-        StageRecipe("joint", n_steps=2, batch_size=2, peak_rate=1e-3, n_warmup=1),
+        StageRecipe("joint", n_steps=2, batch_size=2, peak_rate=1e-3, n_warmup=1, n_schedule=4),
+        StageRecipe(
+            "relations", n_steps=1, batch_size=2, peak_rate=1e-3, n_warmup=1, mix="relations"
+        ),
     ),
 )
 

@@ -1,6 +1,6 @@
 """The decoder's loss: the answers of many turns packed behind one picture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -44,7 +44,7 @@ TASKS = ("presence", "on", "color", "place", "parts", "describe")
 def pack_turns(
     prefix: Sequence[int],
     groups: Sequence[Sequence[Sequence[EncodedTurn]]],
-    answer_weights: dict[str, float],
+    answer_weights: Mapping[str, float],
     image_token_id: int | None = None,
     n_patches: int = 0,
 ) -> PackedBatch:

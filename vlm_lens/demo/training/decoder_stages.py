@@ -15,7 +15,7 @@ from vlm_lens.demo.training.packed_attention import PACKED_TURNS, SPREAD
 from vlm_lens.demo.training.pictures import normalised
 from vlm_lens.demo.training.pool import ScenePool
 from vlm_lens.demo.training.recipe import Recipe, StageRecipe
-from vlm_lens.demo.training.task_mix import ANSWER_WEIGHTS
+from vlm_lens.demo.training.task_mix import MIXES
 
 Losses = tuple[Float[Tensor, ""], dict[str, Float[Tensor, ""]]]
 
@@ -59,12 +59,12 @@ class LanguageStage:
         scenes, _ = scenes_of_step(step, self.stage.batch_size, len(pool), self.recipe.seed, shard, 1)
         sets = [pool.recited[scene] for scene in scenes]
         groups = [[asked.short for asked in sets], [(asked.long,) for asked in sets]]
-        batch = pack_turns(self.prefix, groups, ANSWER_WEIGHTS)
+        batch = pack_turns(self.prefix, groups, MIXES[self.stage.mix].answer_weights)
         return answer_loss(self.llava, batch, None)
 
 
 class ImageStage:
-    """Turns behind a picture. The long turn is asked in every other step.
+    """Turns behind a picture.
 
     Args:
         llava: The model; its tower is frozen.
@@ -72,7 +72,7 @@ class ImageStage:
         pools: For each shard, its scenes and turns.
         tokenizer: The demo tokenizer.
         recipe: The whole training.
-        stage: This stage; `projector` trains the projector alone, `joint` the decoder as well.
+        stage: This stage; `projector` trains the projector alone, every other the decoder as well.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class ImageStage:
         self.llava, self.features, self.pools = llava, features, pools
         self.recipe, self.stage, self.name = recipe, stage, stage.name
         self.modules: tuple[nn.Module, ...] = (llava.model.multi_modal_projector,)
-        if stage.name == "joint":
+        if stage.name != "projector":
             self.modules += (llava.model.language_model, llava.lm_head)
         self.prefix = TurnEncoder(tokenizer).prefix
         self.image_token_id = llava.config.image_token_id
@@ -99,8 +99,9 @@ class ImageStage:
         scenes, epoch = scenes_of_step(step, self.stage.batch_size, len(pool), self.recipe.seed, shard, 2)
         sets = [pool.asked[scene][epoch % self.recipe.n_sets] for scene in scenes]
         groups = [[asked.short for asked in sets]]
-        if step % 2 == 0:
+        mix = MIXES[self.stage.mix]
+        if step % mix.long_every == 0:
             groups.append([(asked.long,) for asked in sets])
-        batch = pack_turns(self.prefix, groups, ANSWER_WEIGHTS, self.image_token_id, N_PATCHES)
+        batch = pack_turns(self.prefix, groups, mix.answer_weights, self.image_token_id, N_PATCHES)
         features = self.features[shard][scenes].to(self.llava.device, torch.float32)
         return answer_loss(self.llava, batch, features)

@@ -33,7 +33,8 @@ def rate_at(step: int, recipe: StageRecipe) -> float:
     """Learning rate of a step: up in a line, then down on a cosine."""
     if step < recipe.n_warmup:
         return recipe.peak_rate * (step + 1) / recipe.n_warmup
-    progress = (step - recipe.n_warmup) / max(1, recipe.n_steps - recipe.n_warmup)
+    n_schedule = recipe.n_schedule or recipe.n_steps
+    progress = (step - recipe.n_warmup) / max(1, n_schedule - recipe.n_warmup)
     cosine = (1 + math.cos(math.pi * progress)) / 2
     return recipe.peak_rate * (LAST_SHARE_OF_RATE + (1 - LAST_SHARE_OF_RATE) * cosine)
 

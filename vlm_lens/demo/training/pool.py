@@ -5,7 +5,6 @@ Text costs little: each scene brings several independent sets of turns, so that 
 things twice in a row.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -17,11 +16,11 @@ from tqdm import tqdm
 from transformers import PreTrainedTokenizerFast
 
 from vlm_lens.demo.architecture import IMAGE_SIZE, N_PATCHES
-from vlm_lens.demo.scenes import Scene, draw_scene
+from vlm_lens.demo.scenes import Scene
 from vlm_lens.demo.text import true_captions
 from vlm_lens.demo.training.encoded_turns import EncodedTurn, TurnEncoder
 from vlm_lens.demo.training.pictures import LABEL_SIZES, patch_shares, resized_pixels
-from vlm_lens.demo.training.task_mix import long_turn, short_turns
+from vlm_lens.demo.training.task_mix import TaskMix
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +73,8 @@ def draw_pool(
     first_seed: int,
     n_scenes: int,
     n_sets: int,
-    n_short: int,
+    mix: TaskMix,
     has_progress: bool = False,
-    draw: Callable[[int], Scene] = draw_scene,
 ) -> ScenePool:
     """Draws the scenes of consecutive seeds, with their captions and turns.
 
@@ -85,9 +83,8 @@ def draw_pool(
         first_seed: Seed of the first scene; the turns follow from the seeds as well.
         n_scenes: How many scenes.
         n_sets: Sets of turns for each scene.
-        n_short: Short turns in each set.
+        mix: Which scenes and turns.
         has_progress: Whether a progress bar is shown.
-        draw: Seed to scene.
     """
     beside_image = TurnEncoder(tokenizer)
     alone = TurnEncoder(tokenizer, has_image=False)
@@ -99,17 +96,17 @@ def draw_pool(
     recited: list[AskedScene] = []
     seeds = range(first_seed, first_seed + n_scenes)
     for place, seed in enumerate(tqdm(seeds, "drawing scenes", disable=not has_progress, mininterval=5)):
-        scene = draw(seed)
+        scene = mix.draw(seed)
         pixels[place] = torch.from_numpy(resized_pixels(scene))
         shares[place] = torch.from_numpy(patch_shares(scene))
         true = {numbers.setdefault(caption, len(numbers)) for caption in true_captions(scene)}
         truths.append(np.array(sorted(true), dtype=np.int32))
         random = Random(f"turns {seed}")
-        asked.append(tuple(_ask(scene, random, beside_image, n_short) for _ in range(n_sets)))
-        recited.append(_ask(scene, random, alone, n_short))
+        asked.append(tuple(_ask(scene, random, beside_image, mix) for _ in range(n_sets)))
+        recited.append(_ask(scene, random, alone, mix))
     return ScenePool(pixels, shares, tuple(numbers), tuple(truths), tuple(asked), tuple(recited))
 
 
-def _ask(scene: Scene, random: Random, encode: TurnEncoder, n_short: int) -> AskedScene:
-    short = tuple(encode(turn) for turn in short_turns(scene, random, n_short))
-    return AskedScene(short, encode(long_turn(scene, random)))
+def _ask(scene: Scene, random: Random, encode: TurnEncoder, mix: TaskMix) -> AskedScene:
+    short = tuple(encode(turn) for turn in mix.short_turns(scene, random))
+    return AskedScene(short, encode(mix.long_turn(scene, random)))

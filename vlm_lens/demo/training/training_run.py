@@ -18,6 +18,7 @@ from vlm_lens.demo.training.encoded_turns import ASSISTANT, USER
 from vlm_lens.demo.training.pool import ScenePool, draw_pool
 from vlm_lens.demo.training.recipe import Recipe, StageRecipe
 from vlm_lens.demo.training.stage_loop import Stage, run_stage
+from vlm_lens.demo.training.task_mix import MIXES
 from vlm_lens.demo.training.workers import Worker
 from vlm_lens.errors import CheckpointError
 
@@ -55,6 +56,7 @@ class TrainingRun:
         self.clip = new_clip(self.tokenizer, recipe.seed).to(device)
         self.reader = PatchReader(self.clip.config.vision_config.hidden_size).to(device)
         self.llava = new_llava(self.tokenizer, recipe.seed + 1).to(device)
+        self.mix = ""
         self.features: dict[int, torch.Tensor] = {}
         self.pools: dict[int, ScenePool] = {}
 
@@ -82,10 +84,10 @@ class TrainingRun:
             first, within = checkpoint["stage"], checkpoint["within"]
             for name, model in self._models.items():
                 model.load_state_dict(checkpoint["models"][name])
-        if first < len(self.recipe.stages):
-            self._draw()
         for number in range(first, len(self.recipe.stages)):
             settings = self.recipe.stages[number]
+            if settings.mix != self.mix:
+                self._draw(settings.mix)
             run_stage(
                 self._stage(settings),
                 self.worker,
@@ -108,14 +110,15 @@ class TrainingRun:
         recipe = repr(asdict(self.recipe))
         save_checkpoint(self.folder, {"recipe": recipe, "stage": stage, "within": within, "models": models})
 
-    def _draw(self) -> None:
+    def _draw(self, mix: str) -> None:
+        self.mix, self.features, self.pools = mix, {}, {}
         for shard in self.worker.shards:
             self.pools[shard] = draw_pool(
                 self.tokenizer,
-                first_seed=self.recipe.first_seed(shard),
-                n_scenes=self.recipe.n_scenes,
+                first_seed=self.recipe.first_seed(shard, mix),
+                n_scenes=self.recipe.n_scenes[mix],
                 n_sets=self.recipe.n_sets,
-                n_short=self.recipe.n_short,
+                mix=MIXES[mix],
                 has_progress=self.has_progress and self.worker.leads,
             )
 
