@@ -41,7 +41,7 @@ def report(
         int, typer.Option(min=0, help="By how many patches the object grows before it is cut off.")
     ] = 1,
     top_k: Annotated[int, typer.Option(min=1, max=20, help="How many tokens the lens keeps.")] = 5,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 40,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="The longest answer, in tokens.")] = 60,
     template: Annotated[
         str | None, typer.Option(help="A named prompt template; by default the checkpoint's own.")
     ] = None,
@@ -49,13 +49,17 @@ def report(
     dtype: Annotated[str | None, typer.Option(help="float32, bfloat16, float16.")] = None,
 ) -> None:
     """One picture and one question: lens, attention and knockout, as one HTML file."""
+    from vlm_lens.demo import vlm_folder
     from vlm_lens.hooked_vlm import HookedVLM
     from vlm_lens.report import Question, make_report, read_mask
 
     pixels = None if mask is None else read_mask(mask)
     chosen = None if layers is None else parse_layers(layers)
-    options = {name: value for name, value in (("device", device), ("dtype", dtype)) if value is not None}
-    vlm = HookedVLM.demo(**options) if model is None else HookedVLM.from_pretrained(model, **options)
+    vlm = HookedVLM.from_pretrained(
+        vlm_folder() if model is None else model,
+        device=device,
+        dtype="float32" if model is None and dtype is None else dtype,
+    )
     path = make_report(
         vlm,
         [Question(image.name, image, prompt, pixels, tuple(word or ()))],

@@ -30,8 +30,9 @@ def test_a_leading_space_is_seen() -> None:
 
 
 @given(st.floats(0, 1))
-def test_percent_never_rounds_something_to_nothing(probability: float) -> None:
+def test_percent_rounds_neither_to_nothing_nor_to_certainty(probability: float) -> None:
     assert (percent(probability) == "0%") == (probability == 0)
+    assert (percent(probability) in ("100%", "100.0%")) == (probability == 1)
 
 
 @pytest.mark.parametrize("module", [markup, theme])

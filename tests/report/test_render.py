@@ -2,13 +2,16 @@
 
 import doctest
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
+from types import ModuleType
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vlm_lens.report import ReportData, figures, render_report
-from vlm_lens.report.render import script_json
+from vlm_lens.report import ReportData, figures, render, render_report
+from vlm_lens.report.render import finding, script_json
 
 HOSTILE = "</script><script>document.title='pwned'</script><b>bold</b>"
 
@@ -93,6 +96,19 @@ def test_script_json_cannot_end_its_element_and_reads_back(text: str) -> None:
     assert json.loads(written) == {"text": text}
 
 
-def test_examples_in_the_docstrings_hold() -> None:
-    results = doctest.testmod(figures)
+def test_a_long_answer_is_told_by_the_words_it_loses(report_data: ReportData) -> None:
+    case = replace(report_data.cases[0], answer="A cat is on the bed. A dog sits by.")
+    cut = replace(case.knockout.from_text, answer="A dog sits on the bed.")
+    case = replace(case, knockout=replace(case.knockout, from_text=cut))
+    assert finding(case).endswith("no longer says: cat, is, by.")
+
+
+def test_a_short_answer_is_told_by_its_first_token(report_data: ReportData) -> None:
+    case = replace(report_data.cases[0], answer="Yes")
+    assert "60.0%" in finding(case) and "10.0% if no word" in finding(case)
+
+
+@pytest.mark.parametrize("module", [figures, render])
+def test_examples_in_the_docstrings_hold(module: ModuleType) -> None:
+    results = doctest.testmod(module)
     assert results.attempted > 0 and results.failed == 0

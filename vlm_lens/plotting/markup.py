@@ -40,13 +40,15 @@ def token_markup(token: str) -> str:
 
 
 def percent(probability: float) -> str:
-    """A probability in words: `97.3%`, `0.04%`, `<0.01%`.
+    """A probability in words, where only 0 is `0%` and only 1 is `100%`.
 
-    >>> percent(0.973), percent(0.0004), percent(1e-9), percent(0.0)
-    ('97.3%', '0.04%', '<0.01%', '0%')
+    >>> percent(0.973), percent(0.0004), percent(1e-9), percent(0.9999)
+    ('97.3%', '0.04%', '<0.01%', '>99.9%')
     """
-    if probability == 0:
-        return "0%"
+    if probability in (0, 1):
+        return f"{probability:.0%}"
     if probability < 1e-4:
         return "<0.01%"
+    if probability >= 0.9995:
+        return ">99.9%"
     return f"{100 * probability:.1f}%" if probability >= 1e-2 else f"{100 * probability:.2f}%"

@@ -19,8 +19,8 @@ WORD_COLOURS: tuple[str, ...] = (
 """One hue a word; neighbours in the list differ most."""
 OTHER_COLOUR = "#64748b"
 
-RUN_COLOURS: tuple[str, ...] = ("#6366f1", "#f43f5e", "#94a3b8")
-"""The clean run, the intervention, its control."""
+RUN_COLOURS: tuple[str, ...] = ("#6366f1", "#fb923c", "#f43f5e", "#94a3b8")
+"""The clean run, a small intervention, a larger one, its control."""
 REGION_COLOUR = "#ff2d78"
 HEAT: tuple[tuple[float, str], ...] = (
     (0.0, "rgba(20, 12, 60, 0.50)"),
@@ -36,6 +36,7 @@ GROUP_COLOURS = {
     "system": "#c4b5fd",
     "role": "#7dd3fc",
     "question": "#3b82f6",
+    "answer": "#14b8a6",
     "generated": "#22c55e",
     "newline": "#d6d3d1",
     "other text": "#a8a29e",
@@ -62,7 +63,7 @@ def group_colours(groups: Sequence[str]) -> list[str]:
 
 
 def run_colours(n_runs: int) -> list[str]:
-    """A colour for each run; those of clean, intervention and control come first."""
+    """A colour for each run; the clean one, two interventions and a control come first."""
     return [*RUN_COLOURS, *(WORD_COLOURS * (1 + n_runs // len(WORD_COLOURS)))][:n_runs]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Shaped
 
-from vlm_lens.plotting.markup import percent, token_markup
+from vlm_lens.plotting.markup import escaped, percent, token_markup
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,5 +50,5 @@ class TopTokens:
 
 
 def escaped_percent(probability: float) -> str:
-    """A probability in words whose `<` is shown, not read as markup."""
-    return percent(probability).replace("<", "&lt;")
+    """A probability in words whose `<` or `>` is shown, not read as markup."""
+    return escaped(percent(probability))

@@ -32,8 +32,21 @@ class PromptPiece:
 
 
 @dataclass(frozen=True, eq=False)
+class Cut:
+    """A run in which some positions may not attend to some patches.
+
+    Attributes:
+        probabilities: of the same first tokens in every run.
+        answer: the text generated under the cut.
+    """
+
+    probabilities: Mapping[str, float]
+    answer: str
+
+
+@dataclass(frozen=True, eq=False)
 class KnockoutOutcome:
-    """The answer with and without attention from the positions that predict it to some patches.
+    """The answer with and without attention to some patches.
 
     Attributes:
         n_patches: how many patches were blocked.
@@ -41,10 +54,11 @@ class KnockoutOutcome:
         dilation: by how many patches the object's region was grown.
         layers: the window of layers in which the edges were cut.
         n_layers: how many layers the model has.
-        before, after: the probability of the same tokens, in the clean run and in the blocked one.
-        control: the same with as many random other patches blocked instead, mean over `n_draws`
+        clean: the probability of some first tokens in the clean run.
+        from_answer: cut for the positions that predict the answer alone.
+        from_text: cut for every position after the picture, so that the question cannot pass on what it saw.
+        control: as `from_text`, with as many random other patches blocked instead, mean over `n_draws`
             draws; None where the picture has too few other patches.
-        answer: the text generated under the knockout.
     """
 
     n_patches: int
@@ -52,11 +66,11 @@ class KnockoutOutcome:
     dilation: int
     layers: tuple[int, ...]
     n_layers: int
-    before: Mapping[str, float]
-    after: Mapping[str, float]
+    clean: Mapping[str, float]
+    from_answer: Cut
+    from_text: Cut
     control: Mapping[str, float] | None
     n_draws: int
-    answer: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +92,7 @@ class CaseReport:
         groups: the groups of positions that share the answer's attention.
         shares: what each group gets, mean over heads, [layer group]; every layer sums to 1.
         attention: what each patch gets, mean over heads, [layer patch_row patch_col].
-        knockout: the answer without attention to the object's patches.
+        knockout: the answer without attention to the object's patches, or to the whole picture.
     """
 
     title: str

@@ -92,8 +92,12 @@ def measured_figures(case: CaseReport) -> list[ReportFigure]:
 
 
 def knockout_figure(knockout: KnockoutOutcome) -> go.Figure:
-    """Bars for the clean run, the knockout, and the control where there is one."""
-    runs = {"clean": knockout.before, "knocked out": knockout.after}
+    """Bars for the clean run, both cuts, and the control where there is one."""
+    runs = {
+        "clean": knockout.clean,
+        "cut from the answer": knockout.from_answer.probabilities,
+        "cut from all text": knockout.from_text.probabilities,
+    }
     if knockout.control is not None:
         runs["control"] = knockout.control
     return answer_probabilities(runs)
@@ -102,16 +106,19 @@ def knockout_figure(knockout: KnockoutOutcome) -> go.Figure:
 def knockout_caption(knockout: KnockoutOutcome) -> str:
     """Which edges were cut where, and what the control is."""
     if knockout.is_whole_image:
-        what = f"to all {knockout.n_patches} patches (no object was marked, so the whole image is blocked)"
+        what = f"all {knockout.n_patches} patches (no object was marked, so the whole image is blocked)"
     else:
-        what = f"to the {knockout.n_patches} patches of the object, grown by {knockout.dilation}"
+        what = f"the {knockout.n_patches} patches of the object, grown by {knockout.dilation}"
     caption = (
-        "Probability of the answer's first token, clean and with attention from the positions that "
-        f"predict the answer {what} blocked before the softmax in "
-        f"{window(knockout.layers, knockout.n_layers)}."
+        f"Probability of the answer's first token with attention to {what} blocked before the softmax in "
+        f"{window(knockout.layers, knockout.n_layers)}: from the positions that predict the answer alone, or "
+        "from every position after the picture, so that the question cannot pass on what it saw."
     )
     if knockout.control is not None:
-        caption += f" Control: as many random patches elsewhere, mean of {knockout.n_draws} draws."
+        caption += (
+            " Control: as many random other patches, blocked from every position after the picture, mean of "
+            f"{knockout.n_draws} draws."
+        )
     return caption
 
 

@@ -1,6 +1,7 @@
-"""The answer without some edges of attention: from the positions that predict it to some patches."""
+"""The answer without some edges of attention: from the text, or from the answer alone, to some patches."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,38 +13,36 @@ from vlm_lens.errors import InputError
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs import Inputs
 from vlm_lens.layout import Region
-from vlm_lens.report.data import KnockoutOutcome
+from vlm_lens.report.data import Cut, KnockoutOutcome
 from vlm_lens.report.token_names import token_names
 
 N_CONTROL_DRAWS = 4
 NamedHooks = list[tuple[str | Callable[..., Any], Callable[..., Any]]]
 
 
-def cut_edges(keys: Sequence[int], layers: Sequence[int]) -> NamedHooks:
-    """Hooks that stop the last query position from attending to `keys` in `layers`, before the softmax.
+def cut_edges(keys: Sequence[int], layers: Sequence[int], *, first_query: int) -> NamedHooks:
+    """Hooks that block attention to `keys` before the softmax, from `first_query` on.
 
-    In a plain run the last query is the last position of the prompt; under cached generation it is that
-    position and then every generated one: the positions that predict the answer.
+    Positions are absolute, so the same hooks hold in a plain run, in the first step of cached generation
+    and in every later one, where the mask has a single row.
+
+    Args:
+        keys: the positions that are no longer seen.
+        layers: where.
+        first_query: the first position that no longer sees them.
     """
     columns = torch.as_tensor(list(keys))
 
     def cut(
         mask: Bool[Tensor, "batch head_index query_pos key_pos"], hook: torch.nn.Module
     ) -> Bool[Tensor, "batch head_index query_pos key_pos"]:
+        n_queries, n_keys = mask.shape[-2:]
+        first_row = max(0, first_query - (n_keys - n_queries))
         mask = mask.clone()
-        mask[:, :, -1, columns.to(mask.device)] = False
+        mask[:, :, first_row:, columns.to(mask.device)] = False
         return mask
 
     return [(f"blocks.{layer}.attn.hook_mask", cut) for layer in layers]
-
-
-def cut_probabilities(
-    vlm: HookedVLM, inputs: Inputs, keys: Sequence[int], layers: Sequence[int]
-) -> Float[Tensor, "d_vocab"]:
-    """The probabilities of the answer's first token with the edges cut."""
-    with torch.inference_mode():
-        logits = vlm.run_with_hooks(inputs, fwd_hooks=cut_edges(keys, layers))
-    return logits[0, -1].float().softmax(dim=-1).cpu()
 
 
 def generated_text(vlm: HookedVLM, inputs: Inputs, max_new_tokens: int) -> str:
@@ -51,39 +50,77 @@ def generated_text(vlm: HookedVLM, inputs: Inputs, max_new_tokens: int) -> str:
     return vlm.generate(inputs, max_new_tokens=max_new_tokens).text
 
 
-def knock_out(
-    vlm: HookedVLM,
-    inputs: Inputs,
-    before: Float[Tensor, "d_vocab"],
-    cut: Region,
-    is_whole_image: bool,
-    dilation: int,
-    layers: tuple[int, ...],
-    max_new_tokens: int,
-) -> KnockoutOutcome:
-    """The answer with the region's patches cut off, and with as many random other patches instead."""
-    after = cut_probabilities(vlm, inputs, cut.positions, layers)
-    controls = [cut_probabilities(vlm, inputs, keys, layers) for keys in control_draws(cut)]
-    with vlm.hooks(fwd_hooks=cut_edges(cut.positions, layers)):
-        answer = generated_text(vlm, inputs, max_new_tokens)
-    ids = list(dict.fromkeys([*before.topk(3).indices.tolist(), *after.topk(3).indices.tolist()]))
-    names = token_names(vlm, ids)
+@dataclass(frozen=True, eq=False)
+class Knockout:
+    """Some patches of one input, cut off from the positions behind them.
 
-    def values(run: Float[Tensor, "d_vocab"]) -> dict[str, float]:
-        return {name: float(run[token]) for name, token in zip(names, ids, strict=True)}
+    Attributes:
+        vlm: the model.
+        inputs: one row.
+        region: the patches that are no longer seen.
+        layers: where.
+        max_new_tokens: the longest answer.
+    """
 
-    return KnockoutOutcome(
-        n_patches=len(cut),
-        is_whole_image=is_whole_image,
-        dilation=0 if is_whole_image else dilation,
-        layers=layers,
-        n_layers=vlm.cfg.n_layers,
-        before=values(before),
-        after=values(after),
-        control=values(torch.stack(controls).mean(dim=0)) if controls else None,
-        n_draws=len(controls),
-        answer=answer,
-    )
+    vlm: HookedVLM
+    inputs: Inputs
+    region: Region
+    layers: tuple[int, ...]
+    max_new_tokens: int
+
+    @property
+    def first_answer(self) -> int:
+        """The last position of the prompt, which predicts the answer's first token."""
+        return self.inputs.layout.positions("last")[0]
+
+    @property
+    def first_text(self) -> int:
+        """The first position behind the picture."""
+        return self.region.span.stop
+
+    def probabilities(self, keys: Sequence[int], first_query: int) -> Float[Tensor, "d_vocab"]:
+        """The probabilities of the answer's first token with `keys` cut off."""
+        hooks = cut_edges(keys, self.layers, first_query=first_query)
+        with torch.inference_mode():
+            logits = self.vlm.run_with_hooks(self.inputs, fwd_hooks=hooks)
+        return logits[0, -1].float().softmax(dim=-1).cpu()
+
+    def answer(self, first_query: int) -> str:
+        """The text generated with the region cut off at every step."""
+        with self.vlm.hooks(fwd_hooks=cut_edges(self.region.positions, self.layers, first_query=first_query)):
+            return generated_text(self.vlm, self.inputs, self.max_new_tokens)
+
+    def outcome(self, clean: Float[Tensor, "d_vocab"], *, is_whole_image: bool, dilation: int) -> KnockoutOutcome:
+        """Both cuts and the control.
+
+        Args:
+            clean: the probabilities of the clean run.
+            is_whole_image: whether the region is the whole picture for want of an object.
+            dilation: by how many patches the region had been grown.
+        """
+        keys = self.region.positions
+        answer_run = self.probabilities(keys, self.first_answer)
+        text_run = self.probabilities(keys, self.first_text)
+        draws = [self.probabilities(draw, self.first_text) for draw in control_draws(self.region)]
+        best = [token for run in (clean, answer_run, text_run) for token in run.topk(2).indices.tolist()]
+        ids = list(dict.fromkeys(best))
+        names = token_names(self.vlm, ids)
+
+        def values(run: Float[Tensor, "d_vocab"]) -> dict[str, float]:
+            return {name: float(run[token]) for name, token in zip(names, ids, strict=True)}
+
+        return KnockoutOutcome(
+            n_patches=len(self.region),
+            is_whole_image=is_whole_image,
+            dilation=dilation,
+            layers=self.layers,
+            n_layers=self.vlm.cfg.n_layers,
+            clean=values(clean),
+            from_answer=Cut(values(answer_run), self.answer(self.first_answer)),
+            from_text=Cut(values(text_run), self.answer(self.first_text)),
+            control=values(torch.stack(draws).mean(dim=0)) if draws else None,
+            n_draws=len(draws),
+        )
 
 
 def control_draws(cut: Region) -> list[tuple[int, ...]]:

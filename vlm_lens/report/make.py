@@ -36,7 +36,7 @@ def make_report(
         options: passed on to `measure_case`: layers, dilation, top_k, max_new_tokens, template.
     """
     cases = []
-    with tqdm(questions, unit="picture", leave=False) as progress:
+    with tqdm(questions, unit="picture", leave=False, disable=None) as progress:
         for question in progress:
             progress.set_description(question.title)
             cases.append(

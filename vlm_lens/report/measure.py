@@ -11,7 +11,7 @@ from vlm_lens.inputs import ImageLike, Inputs
 from vlm_lens.layout import Region
 from vlm_lens.plotting import PatchPicture, TopTokens
 from vlm_lens.report.data import CaseReport, PromptPiece
-from vlm_lens.report.knockout import checked_layers, generated_text, knock_out
+from vlm_lens.report.knockout import Knockout, checked_layers, generated_text
 from vlm_lens.report.reading import Reading, lens_probabilities, read_run
 from vlm_lens.report.seen_picture import seen_picture
 from vlm_lens.report.token_names import top_tokens, word_ids
@@ -31,7 +31,7 @@ def measure_case(
     layers: Sequence[int] | None = None,
     dilation: int = 1,
     top_k: int = 5,
-    max_new_tokens: int = 40,
+    max_new_tokens: int = 60,
     template: str | None = None,
     on_step: Callable[[str], None] = lambda step: None,
 ) -> CaseReport:
@@ -74,7 +74,8 @@ def measure_case(
     on_step("answering")
     text = generated_text(vlm, inputs, max_new_tokens)
     on_step("knocking out")
-    outcome = knock_out(vlm, inputs, probabilities, cut, region is None, dilation, cut_layers, max_new_tokens)
+    knockout = Knockout(vlm, inputs, cut, cut_layers, max_new_tokens)
+    outcome = knockout.outcome(probabilities, is_whole_image=region is None, dilation=0 if region is None else dilation)
     layer_names = tuple(str(layer) for layer in range(vlm.cfg.n_layers))
     return CaseReport(
         title=title,

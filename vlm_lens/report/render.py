@@ -11,6 +11,9 @@ from vlm_lens.plotting.theme import group_colours, template
 from vlm_lens.report.data import CaseReport, ReportData
 from vlm_lens.report.figures import ReportFigure, measured_figures, picture_figure
 
+LONGEST_SHORT_ANSWER = 3
+"""Up to so many words, an answer is told by its first token."""
+
 
 def render_report(data: ReportData) -> str:
     """The page as text; everything that came from a prompt, a token or a file name is escaped."""
@@ -68,14 +71,33 @@ def script_json(value: object) -> Markup:
 
 
 def finding(case: CaseReport) -> str:
-    """What the knockout did to the answer's first token, in one sentence of figures."""
+    """What the knockout did, in one sentence: of words lost, or where none is, of the first token's probability."""
     knockout = case.knockout
-    token = max(knockout.before, key=lambda name: knockout.before[name])
-    before, after = knockout.before[token], knockout.after[token]
-    verb = "falls" if after < before else "goes"
-    what = "every patch" if knockout.is_whole_image else f"{knockout.n_patches} patches at the object"
-    text = f"“{shown_token(token.strip())}” {verb} from {percent(before)} to {percent(after)}"
-    text += f" without attention to {what}"
+    what = "the picture" if knockout.is_whole_image else f"{knockout.n_patches} patches at the object"
+    lost = lost_words(case.answer, knockout.from_text.answer)
+    if len(case.answer.split()) > LONGEST_SHORT_ANSWER and lost:
+        return f"With all text cut off from {what}, the answer no longer says: {', '.join(lost)}."
+    token = max(knockout.clean, key=lambda name: knockout.clean[name])
+    answer, text = (cut.probabilities[token] for cut in (knockout.from_answer, knockout.from_text))
+    sentence = (
+        f"“{shown_token(token.strip())}” has {percent(knockout.clean[token])}; {percent(answer)} if the answer may "
+        f"not look at {what}, {percent(text)} if no word after the picture may"
+    )
     if knockout.control is not None:
-        text += f"; with as many other patches blocked it is {percent(knockout.control[token])}"
-    return f"{text}."
+        sentence += f", and {percent(knockout.control[token])} if it is as many other patches"
+    return f"{sentence}."
+
+
+def lost_words(before: str, after: str) -> list[str]:
+    """The words of one text that another does not have, in order and once each.
+
+    >>> lost_words("A cat is here. The cat has a tail.", "A dog is here.")
+    ['cat', 'The', 'has', 'a', 'tail']
+    """
+    kept = set(words_of(after))
+    return [word for word in dict.fromkeys(words_of(before)) if word not in kept]
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text without its punctuation."""
+    return [word for word in (piece.strip(".,;:!?\"'()") for piece in text.split()) if word]

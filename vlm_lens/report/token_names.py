@@ -7,20 +7,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_lens.errors import InputError
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.plotting import TopTokens
 
 
 def token_names(vlm: HookedVLM, ids: Sequence[int]) -> list[str]:
-    """The tokens as strings; one that has the same string as another id gets its number.
+    """A name for each token, never the same for two.
 
-    Vocabularies hold such twins: byte pieces beside characters.
+    It is the token's text where that text leads back to the token, and else the vocabulary's own piece:
+    `<0xE9>` for a byte that is no character by itself.
     """
-    names = vlm.to_str_tokens(torch.as_tensor(list(ids)))
-    first: dict[str, int] = {}
-    for name, token in zip(names, ids, strict=True):
-        first[name] = min(token, first.get(name, token))
-    return [name if first[name] == token else f"{name} #{token}" for name, token in zip(names, ids, strict=True)]
+    texts = vlm.to_str_tokens(torch.as_tensor(list(ids)))
+    pieces = vlm.tokenizer.convert_ids_to_tokens(list(ids))
+    return [
+        text if leads_back(vlm, text, token) else piece for text, piece, token in zip(texts, pieces, ids, strict=True)
+    ]
+
+
+def leads_back(vlm: HookedVLM, text: str, token: int) -> bool:
+    """Whether a text is the single token `token`."""
+    try:
+        return vlm.to_single_token(text) == token
+    except InputError:  # several tokens
+        return False
 
 
 def top_tokens(vlm: HookedVLM, probabilities: Float[Tensor, "*place d_vocab"], n: int) -> TopTokens:
