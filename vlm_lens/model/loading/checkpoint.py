@@ -59,17 +59,18 @@ def load(
         rule = f"a checkpoint of type {', '.join(classes)}"
         advice = "HookedTransformer.from_hf takes single decoders and towers. See the model table in README.md."
         raise UnsupportedModelError("Model family has no adapter", rule, config.model_type, advice)
+    given: dict[str, Any] = {"attn_implementation": "sdpa", **shared, **options, "output_loading_info": True}
     model, report = classes[config.model_type].from_pretrained(
         source,
         dtype="auto" if dtype is None else _dtype(dtype),
         device_map=device if device is None else str(device),
         use_safetensors=True,
-        **{"attn_implementation": "sdpa", **shared, **options, "output_loading_info": True},
+        **given,
     )
     missing = sorted(report["missing_keys"])
     if missing:  # transformers fills them with random numbers
-        named = f"none for {len(missing)}, {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
-        raise _damaged(source, "weights for every parameter", named)
+        got = f"none for {len(missing)}, {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
+        raise _damaged(folder if is_local else source, "weights for every parameter", got)
     has_processor = not is_local or any((folder / name).is_file() for name in _PROCESSOR_FILES)
     processor = AutoProcessor.from_pretrained(source, **{**shared, **hub}) if has_processor else None
     return model.eval(), processor
