@@ -20,13 +20,16 @@ _VARIANTS = {
     "biased queries and keys": Variant(lambda: qwen2(**_SMALL), _TOWER),
 }
 FAMILIES = tuple(_VARIANTS)
-N_PADDING = 3
+
+
+def new_checkpoint(family: str = "grouped heads") -> LlavaForConditionalGeneration:
+    return new_llava(_VARIANTS[family])
 
 
 @cache
 def tiny_checkpoint(family: str = "grouped heads") -> LlavaForConditionalGeneration:
     """One model a family, shared by all tests: its weights stay as they are."""
-    return new_llava(_VARIANTS[family])
+    return new_checkpoint(family)
 
 
 def tiny_vlm(family: str = "grouped heads") -> HookedVLM:

@@ -200,5 +200,5 @@ def distance(ours: Tensor, reference: Tensor) -> float:
     """The largest difference, in units of the reference's largest value; infinities must stand in the same places."""
     is_finite = torch.isfinite(reference)
     assert torch.equal(is_finite, torch.isfinite(ours))
-    ours, reference = ours[is_finite].double(), reference[is_finite].double()
+    ours, reference = ours[is_finite].detach().double(), reference[is_finite].detach().double()
     return float((ours - reference).abs().max() / reference.abs().max().clamp(min=1e-12))
