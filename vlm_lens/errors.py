@@ -14,6 +14,10 @@ class VlmLensError(Exception):
         message = f"{what}: expected {expected}, got {got}."
         super().__init__(f"{message} {advice}" if advice else message)
 
+    def __reduce__(self) -> tuple[type, tuple[str, str, object, str]]:
+        """An error crosses to another process with what it says."""
+        return type(self), (self.what, self.expected, self.got, self.advice)
+
 
 class InputError(VlmLensError, ValueError):
     """A picture, prompt, mask or mapping that the model cannot take."""
@@ -37,3 +41,9 @@ class CheckpointError(VlmLensError, OSError):
 
 class WeightsError(VlmLensError, RuntimeError):
     """A weight that a quantised or wrapped linear does not have in plain form."""
+
+
+class ActivationError(VlmLensError, KeyError):
+    """An activation that a cache does not hold."""
+
+    __str__ = Exception.__str__

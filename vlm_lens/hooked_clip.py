@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vlm_lens.demo import clip_folder
 from vlm_lens.errors import InputError
+from vlm_lens.inputs import open_image
 from vlm_lens.model.loading import clip_parts, load_clip
 from vlm_lens.model.two_towers import TwoTowers
 
@@ -39,9 +40,9 @@ class HookedCLIP(TwoTowers):
         return cls.from_hf(*load_clip(path_or_name, **options))
 
     @classmethod
-    def demo(cls) -> "HookedCLIP":
+    def demo(cls, device: Any = None) -> "HookedCLIP":
         """The CLIP model whose vision tower the bundled vision-language model has."""
-        return cls.from_pretrained(clip_folder(), dtype="float32")
+        return cls.from_pretrained(clip_folder(), device=device, dtype="float32")
 
     def zero_shot(
         self, images: Any, labels: Sequence[str], template: str = "a photo of a {}."
@@ -49,7 +50,7 @@ class HookedCLIP(TwoTowers):
         """The probability of each label for each picture.
 
         Args:
-            images: pictures, as the processor takes them.
+            images: a picture or several: PIL images, paths or arrays.
             labels: what to choose from.
             template: the sentence that holds a label.
 
@@ -61,6 +62,7 @@ class HookedCLIP(TwoTowers):
                 "Pictures cannot be prepared", "a processor", "a model without one", "Give one to from_hf."
             )
         texts = [template.format(label) for label in labels]
-        inputs = self.processor(images=images, text=texts, padding=True, return_tensors="pt")
+        pictures = [open_image(image) for image in (images if isinstance(images, list | tuple) else [images])]
+        inputs = self.processor(images=pictures, text=texts, padding=True, return_tensors="pt")
         device = self.logit_scale.device
         return self({name: value.to(device) for name, value in inputs.items()}).softmax(dim=-1)

@@ -100,6 +100,8 @@ class Attention(nn.Module):
 
         scores = attention_scores(q, k, mask.allowed if allowed is None else allowed, scale)
         scores, is_scores_written = self.hook_attn_scores.observe(scores)
+        if self.hook_attn_scores.only_reads and self.hook_pattern.is_idle:
+            return fused_attention(q, k, v, kernel_mask, is_causal, scale)
         pattern, is_pattern_written = self.hook_pattern.observe(attention_pattern(scores))
         if is_scores_written or is_pattern_written:
             return read_by(pattern, v)

@@ -72,9 +72,14 @@ class TransformerBlock(nn.Module):
             seen, is_written = (seen, False) if hook.is_idle else hook.observe(seen)
             is_written = is_written or is_shared_written
             is_needed = is_written or (seen.requires_grad and not (reads and hook.only_reads))
-            inputs.append(self.ln1.norm(seen) if is_needed else None)
+            inputs.append(self._normed(seen) if is_needed else None)
             writes.append(is_written)
         return HeadInputs(*inputs, is_written=(writes[0], writes[1], writes[2]))
+
+    def _normed(self, per_head: Tensor) -> Tensor:
+        """Heads' inputs through the first norm. Whoever writes the norm's hooks is shown these too, head by head."""
+        is_norm_written = not (self.ln1.hook_scale.only_reads and self.ln1.hook_normalized.only_reads)
+        return self.ln1(per_head) if is_norm_written else self.ln1.norm(per_head)
 
     def _per_head(self, resid: Tensor, n_heads: int) -> Tensor:
         return repeat(resid, "batch pos d_model -> batch pos head d_model", head=n_heads)

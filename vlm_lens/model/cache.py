@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from vlm_lens import _tl
+from vlm_lens.errors import ActivationError
 
 _OF_PICTURES = ("vision.", "projector.")
 
@@ -39,9 +40,16 @@ class ActivationCache(_tl.ActivationCache):
         try:
             return super().__getitem__(key)
         except KeyError as error:
-            self.model.check_hook_name(error.args[0])
-            message = f"{error.args[0]} was not cached; add it to names_filter. Cached: {len(self)} activations"
-            raise KeyError(message) from None
+            name = str(error.args[0])
+        rule = f"one of the {len(self)} names in the cache"
+        if name in self.model.hook_dict:
+            raise ActivationError(f"{name} was not cached", rule, name, "Add it to names_filter.")
+        raise ActivationError(f"{name} is no hook", rule, name, f"Did you mean {self.model.nearest_names(name)}?")
+
+    def apply_slice_to_batch_dim(self, batch_slice: Any) -> "ActivationCache":
+        """The same cache with a slice of its batch; the pictures' activations stay as they are."""
+        sliced = super().apply_slice_to_batch_dim(batch_slice)
+        return ActivationCache({**self.pictures, **sliced.cache_dict}, self.model, sliced.has_batch_dim)
 
     def _all(self) -> dict[str, Tensor]:
         return {**self.pictures, **self.cache_dict}

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from vlm_lens.errors import InputError
+from vlm_lens.inputs import Inputs
+from vlm_lens.inputs.entries import entries_of
 from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.generation import Generation, Step, generated, stream_tokens
 from vlm_lens.model.hooked_root import NamesFilter
@@ -17,8 +18,7 @@ class Generates:
     """What a decoder can do once it has tokens to continue."""
 
     cfg: TransformerConfig
-    to_tokens: Callable[..., Tensor]
-    _real_positions: Callable[[Tensor], Tensor]
+    padded_tokens: Callable[..., tuple[Tensor, Tensor]]
 
     def generate(
         self,
@@ -97,11 +97,15 @@ class Generates:
 
     def prompts_of(self, inputs: Any) -> Any:
         """Text or tokens as a mapping of `input_ids` and `attention_mask`."""
-        if isinstance(inputs, Mapping):
+        if isinstance(inputs, Inputs):
             return inputs
-        tokens = inputs if isinstance(inputs, Tensor) else self.to_tokens(inputs)
-        is_real = torch.ones_like(tokens) if isinstance(inputs, Tensor) else self._real_positions(tokens).long()
-        return {"input_ids": tokens, "attention_mask": is_real}
+        if isinstance(inputs, Mapping):
+            named = entries_of(inputs, self.cfg.n_ctx)._asdict()
+            return {name: value for name, value in named.items() if value is not None}
+        if isinstance(inputs, Tensor):
+            return self.prompts_of({"input_ids": inputs})
+        tokens, is_token = self.padded_tokens(inputs)
+        return {"input_ids": tokens, "attention_mask": is_token.long()}
 
     def _end_tokens(self, eos_token_id: int | Iterable[int] | None) -> tuple[int, ...]:
         if eos_token_id is None:

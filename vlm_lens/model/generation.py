@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vlm_lens.errors import InputError
+from vlm_lens.inputs import piece_strings
 from vlm_lens.model.cache import ActivationCache
 from vlm_lens.model.hooked_root import NamesFilter, position_axis
 from vlm_lens.model.key_value_cache import KeyValueCache
@@ -112,23 +113,28 @@ def stream_tokens(
     ends = torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=start.device)
     generator = None if sampling.seed is None else torch.Generator(start.device).manual_seed(sampling.seed)
     past = KeyValueCache(model.cfg.n_layers, start.shape[1] + max_new_tokens) if use_cache else None
-    given: Any = inputs
+    given, rows = inputs, start.tolist()
     has_ended: Bool[Tensor, " batch"] = torch.zeros(len(start), dtype=torch.bool, device=start.device)
     for index in range(max_new_tokens):
         saved, hooks, _ = model.get_caching_hooks(names_filter) if caches else ({}, [], [])
         with torch.no_grad(), model.hooks(fwd_hooks=hooks):
-            logits = model(given, only_last=True, past=past)[:, -1]
+            logits = model(given, only_last=True, past=past)[:, -1].to(start.device)
         tokens = sampling.chosen(logits, generator)
         tokens = tokens.masked_fill(has_ended, model.pad_token_id)
-        yield Step(index, tokens, tuple(_strings(model, tokens)), logits, saved)
+        strings = tuple(pieces[0] for pieces in _strings(model, tokens[:, None].tolist(), rows))
+        rows = [[*row, token] for row, token in zip(rows, tokens.tolist(), strict=True)]
+        yield Step(index, tokens, strings, logits, saved)
         has_ended = has_ended | torch.isin(tokens, ends)
         if bool(has_ended.all()):
             return
         given = tokens[:, None] if use_cache else _continued(given, tokens)
 
 
-def _strings(model: Any, tokens: Tensor) -> list[str]:
-    return model.to_str_tokens(tokens) if model.tokenizer is not None else [str(int(token)) for token in tokens]
+def _strings(model: Any, new: list[list[int]], before: list[list[int]]) -> list[list[str]]:
+    """The text that each new token adds to its row; its number where the model has no tokenizer."""
+    if model.tokenizer is None:
+        return [[str(token) for token in row] for row in new]
+    return [piece_strings(model.tokenizer, row, held) for row, held in zip(new, before, strict=True)]
 
 
 def _continued(given: Any, tokens: Int[Tensor, " batch"]) -> Any:
@@ -163,7 +169,7 @@ def generated(
         texts = tuple(model.tokenizer.decode(row.tolist(), skip_special_tokens=True).strip() for row in tokens)
     layout = getattr(inputs, "layout", None)
     if layout is not None:
-        strings = [[step.strings[row] for step in kept] for row in range(len(tokens))]
+        strings = _strings(model, tokens.tolist(), inputs["input_ids"].tolist())
         layout = layout.extended(strings, _after_end(tokens, end_tokens))
     runs = [step.activations for step in (kept if use_cache else kept[-1:])]
     cache = ActivationCache(joined_activations(runs), model) if caches else None
@@ -188,6 +194,8 @@ def joined_activations(steps: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         fill = next((value for ending, value in fills.items() if name.endswith(ending)), None)
         if fill is not None:
             n_keys = values[-1].shape[-1]
+            n_heads = max(v.shape[1] for v in values)  # a hook may give each head a mask in some steps only
+            values = [v.expand(-1, n_heads, -1, -1) for v in values]
             values = [torch.nn.functional.pad(v, (0, n_keys - v.shape[-1]), value=fill) for v in values]
         joined[name] = values[0] if len(values) == 1 else torch.cat(values, dim=position_axis(name))
     return joined

@@ -52,7 +52,7 @@ class HookPoint(_tl.HookPoint):
             self(value)
             return value, False
         seen = self(value)
-        return seen, not torch.equal(seen, value)
+        return seen, not _is_same(seen, value)
 
     def accepts(self, before: torch.Size, after: torch.Size) -> bool:
         """Whether a hook may turn an activation of one shape into one of another."""
@@ -83,7 +83,7 @@ class HookPoint(_tl.HookPoint):
             raise HookError(f"Hook on {self.name}", expected, got, "Return the whole activation.")
         if (result.dtype == torch.bool) != (value.dtype == torch.bool):
             raise HookError(f"Hook on {self.name}", f"dtype {value.dtype}", result.dtype)
-        return result.to(value.dtype)
+        return result.to(device=value.device, dtype=value.dtype)
 
     def layer(self) -> int | None:
         """The layer in the name (`vision.blocks.3.attn.hook_z` is in layer 3); None where it has none."""
@@ -117,4 +117,23 @@ def value_of_one_gradient_of_other(value: Tensor, other: Tensor) -> Tensor:
     The fused path gives the value and the written-out path the gradient, so that reading an activation with autograd
     on changes no logit, and yet a gradient flows through what was read.
     """
-    return value.detach() + (other - other.detach())
+    return _ValueAndGradient.apply(value, other)
+
+
+class _ValueAndGradient(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, other: Tensor) -> Tensor:
+        return value.view_as(value)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
+        return None, gradient
+
+
+def _is_same(seen: Tensor, value: Tensor) -> bool:
+    """Whether two activations hold the same numbers, where a NaN is the same as a NaN."""
+    if torch.equal(seen, value):
+        return True
+    if not value.is_floating_point() or seen.shape != value.shape:
+        return False
+    return bool(((seen == value) | (seen.isnan() & value.isnan())).all())

@@ -1,12 +1,14 @@
 """Hooks by name: added, found again, cached, and gone when the block that added them ends."""
 
 import difflib
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from vlm_lens import _tl
 from vlm_lens.errors import HookError
@@ -16,6 +18,8 @@ NamesFilter = str | Iterable[str] | Callable[[str], bool] | None
 
 # Computed when asked for by name: each is as large as the stream times the number of heads, or a copy of it.
 ONLY_WHEN_ASKED = ("hook_result", "hook_attn_in", "hook_q_input", "hook_k_input", "hook_v_input", "hook_mlp_in")
+
+_levels = itertools.count(1)
 
 _HEAD_SPLIT = ("hook_q", "hook_k", "hook_v", "hook_z", "hook_rot_q", "hook_rot_k", "hook_result", "hook_attn_in",
                "hook_q_input", "hook_k_input", "hook_v_input")  # fmt: skip
@@ -31,21 +35,30 @@ class HookedRoot(_tl.HookedRootModule):
 
     hook_dict: dict[str, HookPoint]  # type: ignore[assignment]
 
+    def take_mode_of(self, module: nn.Module) -> None:
+        """Evaluate, or train, as one of the checkpoint's modules does: transformer_lens's patching asks every module.
+
+        The checkpoint's own modules keep their modes.
+        """
+        for own in self.modules():
+            if isinstance(own, nn.ModuleList) or type(own).__module__.startswith("vlm_lens."):
+                own.training = module.training
+
+    def nearest_names(self, name: str) -> str:
+        """The hook names most like this one, to be offered in an error."""
+        return " or ".join(map(repr, difflib.get_close_matches(name, self.hook_dict, n=3, cutoff=0.0)))
+
     def check_hook_name(self, name: str) -> None:
         """Raise if no hook has this name.
 
         Raises:
             HookError: with the nearest names there are.
         """
-        if name in self.hook_dict:
-            return
-        nearest = difflib.get_close_matches(name, self.hook_dict, n=3, cutoff=0.0)
-        raise HookError(
-            f"Hook {name!r} does not exist",
-            f"one of the {len(self.hook_dict)} names in hook_dict",
-            repr(name),
-            f"Did you mean {' or '.join(map(repr, nearest))}?",
-        )
+        if name not in self.hook_dict:
+            rule = f"one of the {len(self.hook_dict)} names in hook_dict"
+            raise HookError(
+                f"Hook {name!r} does not exist", rule, repr(name), f"Did you mean {self.nearest_names(name)}?"
+            )
 
     def known_name(self, name: str) -> str:
         """The name in `hook_dict` for a name of any TransformerLens.
@@ -92,9 +105,6 @@ class HookedRoot(_tl.HookedRootModule):
         for point in self._points(name):
             point.add_hook(hook, dir=dir, is_permanent=is_permanent, level=level, prepend=prepend)
 
-    def _enable_hook(self, name: str | Callable[[str], bool], hook: Any, dir: Literal["fwd", "bwd"]) -> None:
-        self.add_hook(name, hook, dir=dir, level=self.context_level)
-
     def _points(self, name: str | Callable[[str], bool]) -> list[HookPoint]:
         if isinstance(name, str):
             return [self.hook_dict[self.known_name(name)]]
@@ -103,6 +113,49 @@ class HookedRoot(_tl.HookedRootModule):
             rule = f"a predicate that accepts one of {len(self.hook_dict)} names"
             raise HookError("No hook point was selected", rule, "one that accepts none", "See hook_dict for the names.")
         return points
+
+    @contextmanager
+    def hooks(
+        self,
+        fwd_hooks: Sequence[tuple[str | Callable[[str], bool], Any]] = (),
+        bwd_hooks: Sequence[tuple[str | Callable[[str], bool], Any]] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+    ) -> Iterator["HookedRoot"]:
+        """Hooks that stand until the block ends, also by an error; see `HookedRootModule.hooks`.
+
+        A model and its towers share hook points, so the level that marks a block's hooks is counted for all models
+        together: one block never takes away another's.
+        """
+        outer, self.context_level = self.context_level, next(_levels)
+        level = self.context_level
+        try:
+            for name, hook in fwd_hooks:
+                self.add_hook(name, hook, "fwd", level=level)
+            for name, hook in bwd_hooks:
+                self.add_hook(name, hook, "bwd", level=level)
+            yield self
+        finally:
+            if reset_hooks_end:
+                self.reset_hooks(clear_contexts, including_permanent=False, level=level)
+            self.context_level = outer
+
+    def add_caching_hooks(
+        self,
+        names_filter: NamesFilter = None,
+        incl_bwd: bool = False,
+        device: torch.device | str | None = None,
+        remove_batch_dim: bool = False,
+        cache: dict[str, Tensor] | None = None,
+    ) -> dict[str, Tensor]:
+        """Hooks that save what passes from now on, until `reset_hooks`; the dictionary they save to."""
+        saved, forward, backward = self.get_caching_hooks(names_filter, incl_bwd, device, remove_batch_dim, cache)
+        self.is_caching = True
+        for name, hook in forward:
+            self.add_hook(name, hook, "fwd")
+        for name, hook in backward:
+            self.add_hook(name, hook, "bwd")
+        return saved
 
     def get_caching_hooks(
         self,
@@ -149,5 +202,6 @@ def _save(
     kept = value.detach().to(device)
     kept = kept[0] if remove_batch_dim and kept.shape[0] == 1 else kept
     kept = pos_slice.apply(kept, dim=axis)
-    is_shared = kept.data_ptr() == value.data_ptr() and not hook.only_reads
-    saved[key] = kept.clone() if is_shared else kept
+    is_view = kept.untyped_storage().data_ptr() == value.untyped_storage().data_ptr()
+    is_part = kept.numel() < value.numel()  # a view of a part would keep the whole alive
+    saved[key] = kept.clone() if is_view and (is_part or not hook.only_reads) else kept

@@ -11,9 +11,10 @@ from vlm_lens.inputs import Inputs, inputs_from_mapping
 from vlm_lens.inputs.entries import Entries, entries_of
 from vlm_lens.layout import PatchGrid
 from vlm_lens.model.key_value_cache import KeyValueCache
+from vlm_lens.model.loss import follows_a_token
 from vlm_lens.model.parts import JoinedParts
 from vlm_lens.model.projector import Projector
-from vlm_lens.model.transformer import HookedTransformer
+from vlm_lens.model.transformer import HookedTransformer, check_request
 from vlm_lens.model.vision import points_behind, selected_features
 
 
@@ -34,7 +35,7 @@ class JoinedTransformer(HookedTransformer):
         self.vision = HookedTransformer(parts.vision_config, parts.vision)
         self.projector = Projector(parts.projector)
         self.behind_features = points_behind(self.vision, parts.features)
-        self.train(parts.decoder.ln_final.training)
+        self.take_mode_of(parts.decoder.ln_final)
         self.setup()
 
     @property
@@ -113,6 +114,14 @@ class JoinedTransformer(HookedTransformer):
             return super().forward(input, return_type, **options)
         return self._forward_entries(entries_of(input, self.cfg.n_ctx), return_type, **options)
 
+    def _checked_tokens(self, tokens: Tensor, past: KeyValueCache | None) -> Int[Tensor, "batch pos"]:
+        """As for a decoder alone; image tokens need a picture (generated ones stand for themselves)."""
+        tokens = super()._checked_tokens(tokens, past)
+        if past is None and bool((tokens == self.image_token_id).any()):
+            advice = "Give both: vlm(vlm.prepare(image, prompt))."
+            raise InputError("Prompt has an image token and no picture", "text alone", "an image token", advice)
+        return tokens
+
     def _forward_entries(
         self,
         entries: Entries,
@@ -124,6 +133,7 @@ class JoinedTransformer(HookedTransformer):
         loss_per_token: bool = False,
         only_last: bool = False,
     ) -> Any:
+        check_request(return_type, stop_at_layer, only_last)
         device = self.embed.W_E.device
         tokens, attention_mask = entries.input_ids.to(device), entries.attention_mask.to(device)
         is_real: Bool[Tensor, "batch pos"] | None = attention_mask.bool()
@@ -133,15 +143,9 @@ class JoinedTransformer(HookedTransformer):
         stream = self._through_blocks(stream, is_real, past, start_at_layer, stop_at_layer)
         if stop_at_layer is not None:
             return stream
-        is_target = (tokens != self.image_token_id) & attention_mask.bool()
+        is_target = (tokens != self.image_token_id) & follows_a_token(attention_mask.bool())
         return self._finished(stream, return_type, tokens, is_target, loss_per_token, only_last)
 
     def slices_positions_of(self, name: str) -> bool:
         """`pos_slice` and `remove_batch_dim` speak of the decoder."""
         return not name.startswith(("vision.", "projector."))
-
-    def to(self, *args: Any, **kwargs: Any) -> "JoinedTransformer":
-        """Move or convert both towers, as `nn.Module.to`."""
-        super().to(*args, **kwargs)
-        self.vision.to(*args, **kwargs)
-        return self

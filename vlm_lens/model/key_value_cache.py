@@ -1,6 +1,5 @@
 """Keys and values of the positions already seen, for generation."""
 
-import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -19,14 +18,13 @@ class LayerKeysValues:
         k: Float[Tensor, "batch kv_head pos d_head"],
         v: Float[Tensor, "batch kv_head pos d_head"],
     ) -> tuple[Float[Tensor, "batch kv_head key_pos d_head"], Float[Tensor, "batch kv_head key_pos d_head"]]:
-        """Append the new positions' keys and values; all of them so far."""
+        """Those held and the new ones together; the new ones are held once the whole pass has succeeded."""
         end = self.n_positions + k.shape[2]
         if self.keys is None or self.values is None or end > self.capacity:
             self.capacity = max(self.capacity, 2 * end if self.n_positions else end)
             self.keys, self.values = self._grown(self.keys, k), self._grown(self.values, v)
         self.keys[:, :, self.n_positions : end] = k
         self.values[:, :, self.n_positions : end] = v
-        self.n_positions = end
         return self.keys[:, :, :end], self.values[:, :, :end]
 
     def _grown(self, old: Tensor | None, like: Tensor) -> Tensor:
@@ -46,23 +44,17 @@ class KeyValueCache:
 
     def __init__(self, n_layers: int, capacity: int) -> None:
         self.layers = [LayerKeysValues(capacity) for _ in range(n_layers)]
-        self.attention_mask: Bool[Tensor, "batch pos"] | None = None
-
-    @property
-    def n_positions(self) -> int:
-        """How many positions are held."""
-        return self.layers[0].n_positions
+        self.n_positions = 0
+        self.is_real: Bool[Tensor, "batch pos"] | None = None
 
     @property
     def n_bytes(self) -> int:
         """Bytes that the held positions take."""
-        held = [part[:, :, : self.n_positions] for layer in self.layers for part in (layer.keys, layer.values)
-                if part is not None]  # fmt: skip
-        return sum(part.numel() * part.element_size() for part in held)
+        rooms = [room for layer in self.layers for room in (layer.keys, layer.values) if room is not None]
+        return sum(room[:, :, : self.n_positions].numel() * room.element_size() for room in rooms)
 
-    def extended_mask(self, attention_mask: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch key_pos"]:
-        """Note which of the new positions are padding; the mask of all positions so far."""
-        if self.attention_mask is not None:
-            attention_mask = torch.cat((self.attention_mask, attention_mask), dim=1)
-        self.attention_mask = attention_mask
-        return attention_mask
+    def hold(self, n_positions: int, is_real: Bool[Tensor, "batch pos"] | None) -> None:
+        """Keep what a pass has added: so many positions in all, of which these are real (None: all)."""
+        self.n_positions, self.is_real = n_positions, is_real
+        for layer in self.layers:
+            layer.n_positions = n_positions

@@ -9,10 +9,17 @@ from torch import Tensor
 
 
 class RotaryAngles(NamedTuple):
-    """Cosine and sine of every position's angles, as the checkpoint's rotary module gives them."""
+    """Cosine and sine of every position's angles, one for all heads."""
 
-    cos: Float[Tensor, "batch pos rotary_dim"]
-    sin: Float[Tensor, "batch pos rotary_dim"]
+    cos: Float[Tensor, "batch pos 1 rotary_dim"]
+    sin: Float[Tensor, "batch pos 1 rotary_dim"]
+
+    @classmethod
+    def of(
+        cls, cos: Float[Tensor, "batch pos rotary_dim"], sin: Float[Tensor, "batch pos rotary_dim"]
+    ) -> "RotaryAngles":
+        """From what the checkpoint's rotary module gives."""
+        return cls(*(rearrange(x, "batch pos rotary_dim -> batch pos 1 rotary_dim") for x in (cos, sin)))
 
     def to(self, device: torch.device) -> "RotaryAngles":
         """The same angles on another device."""
@@ -27,7 +34,7 @@ def rotated(
     The halves of the rotated components form the pairs (the layout of LLaMA checkpoints in `transformers`); components
     beyond `rotary_dim` pass unturned.
     """
-    cos, sin = (rearrange(x, "batch pos d -> batch pos 1 d") for x in angles)
+    cos, sin = angles
     rotary_dim = cos.shape[-1]
     turning, passing = heads[..., :rotary_dim], heads[..., rotary_dim:]
     first, second = turning.chunk(2, dim=-1)

@@ -52,9 +52,14 @@ def attention_scores(
     allowed: Bool[Tensor, "batch heads query_pos key_pos"],
     scale: float,
 ) -> Float[Tensor, "batch head_index query_pos key_pos"]:
-    """Scaled scores, -inf where attending is not allowed."""
-    scores = q @ repeated_over_groups(k, q.shape[1]).transpose(-1, -2) * scale
-    return scores.masked_fill(~allowed, -torch.inf)
+    """Scaled scores, -inf where attending is not allowed.
+
+    For half-precision heads the product is taken in fp32: it can exceed what fp16 holds before it is scaled.
+    """
+    dtype = torch.promote_types(q.dtype, torch.float32)
+    keys = repeated_over_groups(k, q.shape[1]).to(dtype)
+    scores = q.to(dtype) @ keys.transpose(-1, -2) * scale
+    return scores.to(q.dtype).masked_fill(~allowed, -torch.inf)
 
 
 def attention_pattern(

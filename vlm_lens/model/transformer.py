@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from vlm_lens.errors import InputError
-from vlm_lens.model.attention_mask import AttentionMask
+from vlm_lens.inputs.entries import entries_of
 from vlm_lens.model.block import TransformerBlock
 from vlm_lens.model.cache import ActivationCache
 from vlm_lens.model.config import TransformerConfig
@@ -21,6 +21,7 @@ from vlm_lens.model.loading import tower_parts
 from vlm_lens.model.loss import follows_a_token, next_token_loss
 from vlm_lens.model.norm import Norm
 from vlm_lens.model.parts import TransformerParts
+from vlm_lens.model.positions import Positions
 from vlm_lens.model.rotary import RotaryAngles
 from vlm_lens.model.vocabulary import Vocabulary
 from vlm_lens.model.weights import StackedWeights
@@ -62,7 +63,7 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         self.ln_final = Norm(parts.ln_final, kind, cfg.eps)
         if parts.unembed is not None:
             self.unembed = Unembed(parts.unembed, cfg.d_vocab)
-        self.train(parts.ln_final.training)  # transformer_lens's patching asks every module whether it evaluates
+        self.take_mode_of(parts.ln_final)
         self.setup()
 
     @classmethod
@@ -111,11 +112,12 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         Raises:
             InputError: for an input that this tower cannot take.
         """
-        stream, tokens, attention_mask = self._entered(input, start_at_layer, attention_mask, past, prepend_bos)
-        stream = self._through_blocks(stream, attention_mask, past, start_at_layer, stop_at_layer)
+        check_request(return_type, stop_at_layer, only_last)
+        stream, tokens, is_real = self._entered(input, start_at_layer, attention_mask, past, prepend_bos)
+        stream = self._through_blocks(stream, is_real, past, start_at_layer, stop_at_layer)
         if stop_at_layer is not None:
             return stream
-        is_target = None if attention_mask is None else follows_a_token(attention_mask)
+        is_target = None if is_real is None else follows_a_token(is_real)
         return self._finished(stream, return_type, tokens, is_target, loss_per_token, only_last)
 
     def _entered(
@@ -123,63 +125,64 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
     ) -> tuple[Tensor, Tensor | None, Bool[Tensor, "batch pos"] | None]:
         """The stream at the first block to run, the tokens where known, and which positions are real."""
         if isinstance(input, Mapping):
-            input, mask = input["input_ids"], input.get("attention_mask")
+            entries = entries_of(input, self.cfg.n_ctx)
+            if entries.pixel_values is not None:
+                raise InputError("Input of the transformer", "tokens", "pixel_values too", "A tower alone takes one.")
+            input, mask = entries.input_ids, mask if "attention_mask" not in input else entries.attention_mask
         if isinstance(input, str | list):
-            input, given = self.to_tokens(input, bos), mask
-            mask = self._real_positions(input) if given is None and len(input) > 1 else given
+            input, is_token = self.padded_tokens(input, bos)
+            mask = is_token if mask is None else mask
         if not isinstance(input, Tensor):
             got = type(input).__name__
             raise InputError("Input of the transformer", "text, tokens, pixels or a residual stream", got)
-        mask = None if mask is None or bool(mask.all()) else mask.bool()
+        is_real = None if mask is None or bool(mask.all()) else mask.bool()
         if start_at_layer is not None:
             if input.ndim != 3 or not input.is_floating_point():
                 expected = "with start_at_layer a stream [batch pos d_model]"
                 raise InputError("Input of the transformer", expected, f"{input.dtype} {tuple(input.shape)}")
-            return input, None, mask
+            return input, None, is_real
         if self.cfg.input_type == "pixels":
             return self._embedded_pixels(input), None, None
-        stream = self.hook_embed(self.embed(input))
-        if "pos_embed" in self._modules:
-            ids = self._position_ids(input.shape, mask, past, input.device)
-            stream = stream + self.hook_pos_embed(self.pos_embed(ids).expand_as(stream))
-        return stream, input, mask
+        tokens = self._checked_tokens(input, past)
+        return self._embedded_tokens(tokens, is_real, past), tokens, is_real
+
+    def _checked_tokens(self, tokens: Tensor, past: KeyValueCache | None) -> Int[Tensor, "batch pos"]:
+        """Tokens with a batch axis, on the embedding's device, that fit the context."""
+        if tokens.is_floating_point() or tokens.ndim not in (1, 2):
+            got = f"{tokens.dtype} {tuple(tokens.shape)}"
+            raise InputError("Tokens are not understood", "integers [batch pos]", got, "A stream needs start_at_layer.")
+        n_positions = tokens.shape[-1] + (0 if past is None else past.n_positions)
+        if n_positions > self.cfg.n_ctx:
+            raise InputError("Prompt is longer than the context", f"at most {self.cfg.n_ctx} positions", n_positions)
+        tokens = tokens if tokens.ndim == 2 else tokens[None]
+        return tokens.to(self.embed.W_E.device)
+
+    def _embedded_tokens(
+        self, tokens: Int[Tensor, "batch pos"], is_real: Tensor | None, past: KeyValueCache | None
+    ) -> Float[Tensor, "batch pos d_model"]:
+        stream = self.hook_embed(self.embed(tokens))
+        if "pos_embed" not in self._modules:
+            return stream
+        ids = Positions.after(past, *tokens.shape, is_real, tokens.device).ids
+        return stream + self.hook_pos_embed(self.pos_embed(ids).expand_as(stream))
 
     def _embedded_pixels(self, pixels: Tensor) -> Float[Tensor, "image pos d_model"]:
         stream = self.embed.placed(self.hook_patch_embed(self.embed(pixels)))
         return self.hook_embed(stream if self.ln_pre is None else self.ln_pre(stream))
 
-    def _real_positions(self, tokens: Int[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
-        """Everything from the first token that is not padding."""
-        return (tokens != self.pad_token_id).cumsum(dim=1) > 0
-
-    def _position_ids(
-        self, shape: torch.Size, mask: Tensor | None, past: KeyValueCache | None, device: torch.device
-    ) -> Int[Tensor, "batch pos"]:
-        """Positions counted from the first real token, so that left padding turns nothing."""
-        n_before = past.n_positions if past is not None else 0
-        real = past.attention_mask if past is not None and past.attention_mask is not None else None
-        if mask is None and real is None:
-            return torch.arange(n_before, n_before + shape[1], device=device)[None]
-        mask = torch.ones(shape[:2], dtype=torch.bool, device=device) if mask is None else mask.to(device)
-        both = mask if real is None else torch.cat((real, mask), dim=1)
-        return (both.long().cumsum(dim=1) - 1).clamp(min=0)[:, -shape[1] :]
-
     def _through_blocks(
         self,
         stream: Float[Tensor, "batch pos d_model"],
-        attention_mask: Bool[Tensor, "batch pos"] | None,
+        is_real: Bool[Tensor, "batch pos"] | None,
         past: KeyValueCache | None = None,
         start_at_layer: int | None = None,
         stop_at_layer: int | None = None,
     ) -> Float[Tensor, "batch pos d_model"]:
         """The stream after the blocks from `start_at_layer` up to, not including, `stop_at_layer`."""
-        layers = range(self.cfg.n_layers)[start_at_layer:stop_at_layer]
-        if self.rotary is None:
-            angles = None
-        else:
-            ids = self._position_ids(stream.shape, attention_mask, past, stream.device)
-            angles = RotaryAngles(*self.rotary(stream, ids))
-        masks = self._masks(stream, attention_mask, past)
+        layers = self._layers(start_at_layer, stop_at_layer, past)
+        positions = Positions.after(past, *stream.shape[:2], is_real, stream.device)
+        angles = None if self.rotary is None else RotaryAngles.of(*self.rotary(stream, positions.ids))
+        masks = positions.masks(self.cfg)
         for layer in layers:
             block = self.blocks[layer]
             device = block.ln1.w.device
@@ -188,23 +191,25 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
                 masks = {window: mask.to(device) for window, mask in masks.items()}
             layer_past = None if past is None else past.layers[layer]
             stream = block(stream, masks[self.cfg.window_sizes[layer]], angles, layer_past)
+        if past is not None:
+            past.hold(positions.n_before + positions.n_new, positions.is_real)
         return stream
 
-    def _masks(
-        self, stream: Tensor, attention_mask: Tensor | None, past: KeyValueCache | None
-    ) -> dict[int | None, AttentionMask]:
-        """One mask for each window size among the layers."""
-        batch, n_queries = stream.shape[:2]
-        is_real = None if attention_mask is None else attention_mask.to(stream.device)
-        n_keys = n_queries
-        if past is not None:
-            n_keys += past.n_positions
-            if is_real is not None or past.attention_mask is not None:
-                new = torch.ones(batch, n_queries, dtype=torch.bool, device=stream.device)
-                is_real = past.extended_mask(new if is_real is None else is_real)
-        is_causal = self.cfg.attention_dir == "causal"
-        windows = set(self.cfg.window_sizes)
-        return {w: AttentionMask(batch, n_queries, n_keys, is_causal, w, is_real, stream.device) for w in windows}
+    def _layers(self, start: int | None, stop: int | None, past: KeyValueCache | None) -> range:
+        """The blocks to run.
+
+        Raises:
+            InputError: for a layer that the tower has not, or part of the layers with a key-value cache.
+        """
+        n_layers = self.cfg.n_layers
+        for name, layer in (("start_at_layer", start), ("stop_at_layer", stop)):
+            if layer is not None and not -n_layers <= layer <= n_layers:
+                raise InputError(f"{name} is outside the model", f"from {-n_layers} to {n_layers}", layer)
+        layers = range(n_layers)[start:stop]
+        if past is not None and len(layers) < n_layers:
+            advice = "Leave out past, start_at_layer or stop_at_layer."
+            raise InputError("Key-value cache needs every layer", f"all {n_layers} layers", f"{len(layers)}", advice)
+        return layers
 
     def _finished(
         self,
@@ -226,8 +231,6 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
             return None
         if return_type == "logits":
             return logits
-        if return_type not in ("loss", "both"):
-            raise InputError("return_type", "'logits', 'loss', 'both' or None", repr(return_type))
         if tokens is None or not has_unembed:
             raise InputError("Loss has no targets", "tokens to predict", "a stream or pixels", "Ask for 'logits'.")
         loss = next_token_loss(logits, tokens, is_target, loss_per_token)
@@ -239,7 +242,7 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         One row and many are multiplied in another order, so what a reader is shown is computed beside the last row.
         """
         last = self.unembed.linear(self.ln_final.norm(stream[:, -1:]))
-        points = self._final_points()
+        points = self.final_points()
         if all(point.is_idle for point in points):
             return last
         seen = self.unembed(self.ln_final(stream))
@@ -248,7 +251,8 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         is_written = not torch.equal(seen, self.unembed.linear(self.ln_final.norm(stream)))
         return seen[:, -1:] if is_written else last
 
-    def _final_points(self) -> list[HookPoint]:
+    def final_points(self) -> list[HookPoint]:
+        """The hook points between the last block and the result."""
         unembed = [self.unembed.hook_in, self.unembed.hook_out] if "unembed" in self._modules else []
         return [self.ln_final.hook_scale, self.ln_final.hook_normalized, *unembed]
 
@@ -264,7 +268,7 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
             options: `names_filter` (None: all but those computed only when asked for), `device`, `incl_bwd`,
                 `pos_slice`, and what `forward` takes.
         """
-        n_rows = getattr(model_args[0], "shape", (1,))[0] if model_args else 1
+        n_rows = _n_rows(model_args[0]) if model_args else 1
         if remove_batch_dim and n_rows != 1:
             raise InputError("Batch axis cannot be removed", "a batch of 1", f"{n_rows} rows")
         output, saved = super().run_with_cache(*model_args, remove_batch_dim=remove_batch_dim, **options)
@@ -284,9 +288,12 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         added = tuple(name for name, is_on in flags.items() if is_on)
         return [name for name in self.hook_dict if name in set(names) or (added and name.endswith(added))]
 
-    def to(self, *args: Any, **kwargs: Any) -> "HookedTransformer":
-        """Move or convert the checkpoint's own modules, as `nn.Module.to`."""
-        super().to(*args, **kwargs)
+    def _apply(self, fn: Any, recurse: bool = True) -> "HookedTransformer":
+        """Move or convert the checkpoint's own modules; the frequencies of rotary positions stay in fp32."""
+        frequencies = getattr(self.rotary, "inv_freq", None)
+        super()._apply(fn, recurse)
+        if frequencies is not None:
+            self.rotary.inv_freq = frequencies.to(self.rotary.inv_freq.device)
         self.cfg.device, self.cfg.dtype = str(self.ln_final.w.device), self.ln_final.w.dtype
         return self
 
@@ -305,3 +312,20 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
     def set_use_hook_mlp_in(self, use_hook_mlp_in: bool) -> None:
         """Whether a full cache holds `hook_mlp_in` (it is live in any case)."""
         self.cfg.use_hook_mlp_in = use_hook_mlp_in
+
+
+def check_request(return_type: ReturnType, stop_at_layer: int | None, only_last: bool) -> None:
+    """Raise before the run for what cannot be asked for."""
+    if return_type not in ("logits", "loss", "both", None):
+        raise InputError("return_type", "'logits', 'loss', 'both' or None", repr(return_type))
+    if only_last and (stop_at_layer is not None or return_type in ("loss", "both")):
+        raise InputError("only_last", "return_type 'logits' and no stop_at_layer", f"{return_type!r}, {stop_at_layer}")
+
+
+def _n_rows(input: Any) -> int:
+    """Rows of the batch that an input makes."""
+    if isinstance(input, Mapping):
+        input = torch.as_tensor(input["input_ids"])
+    if isinstance(input, list):
+        return len(input)
+    return 1 if isinstance(input, str) or input.ndim == 1 else len(input)

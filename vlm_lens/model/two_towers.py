@@ -44,7 +44,7 @@ class TwoTowers(HookedRoot):
     def encode_image(self, pixel_values: Float[Tensor, "image channel height width"]) -> Float[Tensor, "image d_embed"]:
         """Each picture's vector, not yet scaled to length 1."""
         stream = self.vision(pixel_values, stop_at_layer=self.vision.cfg.n_layers)
-        is_normed_whole = any(not point.is_idle for point in self.vision._final_points())
+        is_normed_whole = not all(point.is_idle for point in self.vision.final_points())
         pooled = self.vision.ln_final(stream)[:, 0] if is_normed_whole else self.vision.ln_final(stream[:, 0])
         return self.hook_image_embed(self.visual_projection(pooled))
 
@@ -53,6 +53,7 @@ class TwoTowers(HookedRoot):
     ) -> Float[Tensor, "text d_embed"]:
         """Each text's vector, read at its end token, not yet scaled to length 1."""
         normed = self.text(input_ids, attention_mask=attention_mask)
+        input_ids = input_ids.to(normed.device)
         if self.end_token_id == _END_IS_HIGHEST_ID:
             end = input_ids.argmax(dim=-1)
         else:
@@ -87,12 +88,33 @@ class TwoTowers(HookedRoot):
 
     def run_with_cache(  # type: ignore[override]
         self, *model_args: Any, **options: Any
-    ) -> tuple[Any, dict[str, Tensor]]:
-        """Run, and keep activations by name; `tower_cache` gives one tower's part as an `ActivationCache`."""
-        return super().run_with_cache(*model_args, **options)
+    ) -> tuple[Any, "TwoTowersCache"]:
+        """Run, and keep activations; see `HookedTransformer.run_with_cache` for the options."""
+        output, saved = super().run_with_cache(*model_args, **options)
+        return output, TwoTowersCache(saved, self)
 
-    def tower_cache(self, saved: dict[str, Tensor], tower: str) -> ActivationCache:
-        """One tower's activations ("vision" or "text"), with `ActivationCache`'s methods."""
-        prefix = f"{tower}."
-        part = {name.removeprefix(prefix): value for name, value in saved.items() if name.startswith(prefix)}
-        return ActivationCache(part, getattr(self, tower))
+    def slices_positions_of(self, name: str) -> bool:
+        """The projected vectors have no positions."""
+        return name not in ("hook_image_embed", "hook_text_embed")
+
+
+class TwoTowersCache(dict[str, Tensor]):
+    """Activations of both towers by name; `cache.vision` and `cache.text` have `ActivationCache`'s methods."""
+
+    def __init__(self, saved: dict[str, Tensor], model: TwoTowers) -> None:
+        super().__init__(saved)
+        self.model = model
+
+    @property
+    def vision(self) -> ActivationCache:
+        """The vision tower's part: `cache.vision["pattern", 3]`."""
+        return self._part("vision.", self.model.vision)
+
+    @property
+    def text(self) -> ActivationCache:
+        """The text tower's part: `cache.text["resid_post", 3]`."""
+        return self._part("text.", self.model.text)
+
+    def _part(self, prefix: str, tower: HookedTransformer) -> ActivationCache:
+        part = {name.removeprefix(prefix): value for name, value in self.items() if name.startswith(prefix)}
+        return ActivationCache(part, tower)

@@ -2,12 +2,12 @@
 
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig, AutoProcessor
+from transformers import AutoConfig, AutoProcessor, PretrainedConfig
 
 from vlm_lens.errors import CheckpointError, UnsupportedModelError
 
@@ -19,6 +19,7 @@ Classes = Mapping[str, Any]
 def load(
     path_or_name: str | Path,
     classes: Classes,
+    check: Callable[[Any], None] = lambda config: None,
     *,
     device: str | torch.device | None = None,
     dtype: str | torch.dtype | None = None,
@@ -28,12 +29,12 @@ def load(
     """A checkpoint's model, in evaluation mode, and its processor.
 
     A folder is read without touching the network (one without a processor gives None for it); a hub name is
-    downloaded by `transformers`. Only safetensors are read
-    and no code that comes with a checkpoint is run.
+    downloaded by `transformers`. Only safetensors are read and no code that comes with a checkpoint is run.
 
     Args:
         path_or_name: a folder written by `save_pretrained`, or `"owner/name"` on the hub.
         classes: which kinds of checkpoint are welcome.
+        check: raises for a config that is not, before any weight is read.
         device: where to put the weights, straight from disk; "auto" spreads them (needs accelerate).
         dtype: of the weights; None keeps the checkpoint's.
         revision: branch, tag or commit on the hub.
@@ -54,13 +55,14 @@ def load(
     shared = {"revision": revision, "local_files_only": is_local, "trust_remote_code": False}
     shared = {name: value for name, value in shared.items() if value is not None}
     hub = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
-    config = AutoConfig.from_pretrained(source, **{**shared, **hub})
-    if config.model_type not in classes:
+    named, _ = PretrainedConfig.get_config_dict(source, **{**shared, **hub})
+    if (kind := named.get("model_type")) not in classes:
         rule = f"a checkpoint of type {', '.join(classes)}"
         advice = "HookedTransformer.from_hf takes single decoders and towers. See the model table in README.md."
-        raise UnsupportedModelError("Model family has no adapter", rule, config.model_type, advice)
+        raise UnsupportedModelError("Model family has no adapter", rule, kind, advice)
+    check(AutoConfig.from_pretrained(source, **{**shared, **hub}))
     given: dict[str, Any] = {"attn_implementation": "sdpa", **shared, **options, "output_loading_info": True}
-    model, report = classes[config.model_type].from_pretrained(
+    model, report = classes[kind].from_pretrained(
         source,
         dtype="auto" if dtype is None else _dtype(dtype),
         device_map=device if device is None else str(device),

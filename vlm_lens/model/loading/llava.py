@@ -5,6 +5,7 @@ from typing import Any
 from torch import nn
 from transformers import LlavaForConditionalGeneration
 
+from vlm_lens.errors import UnsupportedModelError
 from vlm_lens.model.loading import decoders, encoders
 from vlm_lens.model.parts import FeatureSelection, JoinedParts, ProjectorParts
 
@@ -33,10 +34,19 @@ def adapted(model: nn.Module) -> JoinedParts:
     )
 
 
-def check_parts(hf: Any) -> tuple[str, str] | None:
-    """The type of a tower that has no adapter, and what it is for; None where both have one."""
-    if hf.vision_config.model_type not in encoders.VISION_TYPES:
-        return hf.vision_config.model_type, "vision tower"
-    if hf.text_config.model_type not in decoders.MODEL_TYPES:
-        return hf.text_config.model_type, "decoder"
-    return None
+def check_parts(hf: Any) -> None:
+    """Raise for a tower without an adapter, or a selection of features that has no meaning on a patch grid.
+
+    Raises:
+        UnsupportedModelError: with what is supported.
+    """
+    vision, decoder = hf.vision_config.model_type, hf.text_config.model_type
+    if vision not in encoders.VISION_TYPES:
+        rule = f"a vision tower of type {', '.join(encoders.VISION_TYPES)}"
+        raise UnsupportedModelError("LLaVA with this vision tower has no adapter", rule, vision)
+    if decoder not in decoders.MODEL_TYPES:
+        rule = f"a decoder of type {', '.join(decoders.MODEL_TYPES)}"
+        raise UnsupportedModelError("LLaVA with this decoder has no adapter", rule, decoder)
+    if vision == "siglip_vision_model" and hf.vision_feature_select_strategy == "default":
+        rule = "vision_feature_select_strategy 'full' for a tower without a class token"
+        raise UnsupportedModelError("LLaVA would drop a patch", rule, "'default'", "Set it in the config to 'full'.")

@@ -16,7 +16,7 @@ JOINED = (llava,)
 
 def load_joined(path_or_name: Any, **options: Any) -> tuple[Any, Any]:
     """A vision-language checkpoint's model and processor; see `checkpoint.load`."""
-    return load(path_or_name, {one.MODEL_TYPE: one.CLASSES[0] for one in JOINED}, **options)
+    return load(path_or_name, {one.MODEL_TYPE: one.CLASSES[0] for one in JOINED}, _check_joined, **options)
 
 
 def load_clip(path_or_name: Any, **options: Any) -> tuple[Any, Any]:
@@ -48,13 +48,7 @@ def joined_parts(model: nn.Module) -> JoinedParts:
     for family in JOINED:
         if not isinstance(model, family.CLASSES):
             continue
-        unknown = family.check_parts(model.config)
-        if unknown is not None:
-            kinds = {"vision tower": encoders.VISION_TYPES, "decoder": decoders.MODEL_TYPES}[unknown[1]]
-            rule = f"a {unknown[1]} of type {', '.join(kinds)}"
-            raise UnsupportedModelError(
-                f"{type(model).__name__} with this {unknown[1]} has no adapter", rule, unknown[0]
-            )
+        family.check_parts(model.config)
         parts = family.adapted(model)
         _note_origin(parts.decoder_config, model)
         _note_origin(parts.vision_config, model)
@@ -76,8 +70,16 @@ def clip_parts(model: nn.Module) -> CLIPParts:
     return parts
 
 
+def _check_joined(config: Any) -> None:
+    next(family for family in JOINED if config.model_type == family.MODEL_TYPE).check_parts(config)
+
+
 def _note_origin(config: TransformerConfig, model: Any) -> None:
     parameter = next(model.parameters())
+    places = {one.device.type for one in model.parameters()}
+    if "meta" in places and len(places) > 1:
+        advice = "Name a device with room for all of it, or load it quantised."
+        raise UnsupportedModelError("Weights are offloaded", "every weight on a device", "some on none", advice)
     config.device, config.dtype = str(parameter.device), parameter.dtype
     config.end_token_ids = _end_tokens(model)
     config.model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
