@@ -52,15 +52,15 @@ def load(
         advice = "Give a folder written by save_pretrained, or a hub name like 'llava-hf/llava-1.5-7b-hf'."
         raise CheckpointError("Checkpoint does not exist", "an existing folder", str(path_or_name), advice)
     source = str(folder) if is_local else str(path_or_name)
-    shared = {"revision": revision, "local_files_only": is_local, "trust_remote_code": False}
-    shared = {name: value for name, value in shared.items() if value is not None}
-    hub = {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
-    named, _ = PretrainedConfig.get_config_dict(source, **{**shared, **hub})
-    if (kind := named.get("model_type")) not in classes:
+    asked = {"revision": revision, "local_files_only": is_local, "trust_remote_code": False}
+    shared: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    hub = shared | {name: options[name] for name in ("cache_dir", "token", "local_files_only") if name in options}
+    named, _ = PretrainedConfig.get_config_dict(source, **hub)
+    if (kind := str(named.get("model_type"))) not in classes:
         rule = f"a checkpoint of type {', '.join(classes)}"
         advice = "HookedTransformer.from_hf takes single decoders and towers. See the model table in README.md."
         raise UnsupportedModelError("Model family has no adapter", rule, kind, advice)
-    check(AutoConfig.from_pretrained(source, **{**shared, **hub}))
+    check(AutoConfig.from_pretrained(source, **hub))
     given: dict[str, Any] = {"attn_implementation": "sdpa", **shared, **options, "output_loading_info": True}
     model, report = classes[kind].from_pretrained(
         source,
@@ -74,7 +74,7 @@ def load(
         got = f"none for {len(missing)}, {', '.join(missing[:3])}{' ...' if len(missing) > 3 else ''}"
         raise _damaged(folder if is_local else source, "weights for every parameter", got)
     has_processor = not is_local or any((folder / name).is_file() for name in _PROCESSOR_FILES)
-    processor = AutoProcessor.from_pretrained(source, **{**shared, **hub}) if has_processor else None
+    processor = AutoProcessor.from_pretrained(source, **hub) if has_processor else None
     return model.eval(), processor
 
 
