@@ -39,7 +39,7 @@ class HookPoint(_tl.HookPoint):
 
     def forward(self, x: Tensor) -> Tensor:
         """The activation itself, or a copy of it for hooks that might edit it in place."""
-        return x if self.only_reads else x.clone()
+        return x if self.only_reads else _copy(x)
 
     def observe(self, value: Tensor) -> tuple[Tensor, bool]:
         """Show a value that was computed beside the fast path.
@@ -128,6 +128,14 @@ class _ValueAndGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor]:  # type: ignore[override]
         return None, gradient
+
+
+def _copy(x: Tensor) -> Tensor:
+    """A copy laid out in memory as the original, so that what follows takes the same kernel to the same bits."""
+    copy = x.clone()
+    if copy.stride() == x.stride() or 0 in x.stride():
+        return copy
+    return torch.empty_strided(x.shape, x.stride(), dtype=x.dtype, device=x.device).copy_(x)
 
 
 def _is_same(seen: Tensor, value: Tensor) -> bool:

@@ -36,6 +36,5 @@ def selected_features(
     if any(not point.is_idle for point in behind):
         tower(stream, start_at_layer=depth, return_type="logits")
     first = 1 if tower.cfg.has_class_token and not selection.keeps_class_token else 0
-    # In one piece, so that the copy which a hook is handed runs through the very same kernel.
-    features = [states[depth][:, first:].contiguous() for depth in depths]
+    features = [states[depth][:, first:] for depth in depths]
     return features[0] if len(features) == 1 else torch.cat(features, dim=-1)
