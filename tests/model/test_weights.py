@@ -206,8 +206,8 @@ def test_a_wrapped_bias_is_not_taken_for_none() -> None:
         vlm.vision.accumulated_bias(1)
 
 
-def test_packed_int8_linears_run(recwarn: pytest.WarningsRecorder) -> None:
-    """torch's own dynamic quantisation: linears without a parameter."""
+def test_packed_int8_linears_run() -> None:
+    """torch's own dynamic quantisation: linears without a parameter. It warns that it will move to another package."""
     with pytest.warns():
         quantised = torch.ao.quantization.quantize_dynamic(
             new_checkpoint("biased queries and keys").eval(), {nn.Linear}, torch.qint8
