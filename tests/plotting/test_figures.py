@@ -130,9 +130,12 @@ def test_strip_shows_first_and_last_stream(picture: PatchPicture) -> None:
     assert len(figure.layout.images) == 8
 
 
-def test_attention_map_opens_at_the_layer_that_looks_most(picture: PatchPicture) -> None:
+def test_attention_map_opens_at_the_layer_that_looks_most_at_the_region(picture: PatchPicture) -> None:
     attention = np.random.default_rng(3).random((3, 4, 6)) / 100
-    attention[1] *= 5
+    attention[1, picture.region] *= 5
+    attention[2, 0] *= 50
+    bare = PatchPicture(picture.pixels, 4, 6)
+    assert attention_maps(bare, attention, ["0", "1", "2"]).layout.sliders[0].active == 2
     figure = attention_maps(picture, attention, ["0", "1", "2"])
     assert figure.layout.sliders[0].active == 1
     assert np.allclose(figure.data[0].z, attention[1])

@@ -105,7 +105,7 @@ def test_a_long_answer_is_told_by_the_words_it_loses(report_data: ReportData) ->
 
 def test_a_short_answer_is_told_by_its_first_token(report_data: ReportData) -> None:
     case = replace(report_data.cases[0], answer="Yes")
-    assert "60.0%" in finding(case) and "10.0% if no word" in finding(case)
+    assert "60.0%" in finding(case) and "10.0% when no word" in finding(case)
 
 
 @pytest.mark.parametrize("module", [figures, render])

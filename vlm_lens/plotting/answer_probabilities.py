@@ -58,5 +58,7 @@ def answer_probabilities(runs: Mapping[str, Mapping[str, float]], *, height: int
         tickvals=[0, 0.25, 0.5, 0.75, 1],
         title_text="probability",
     )
-    figure.update_yaxes(tickvals=list(range(len(tokens))), ticktext=names, showgrid=False, tickfont={"size": 13})
+    figure.update_yaxes(
+        tickvals=list(range(len(tokens))), ticktext=names, showgrid=False, tickfont={"size": 13}, ticklabelstandoff=6
+    )
     return figure

@@ -29,12 +29,14 @@ def attention_maps(
         picture: what lies under the map.
         attention: the share of all attention that each patch gets; a layer sums to at most 1.
         layers: the name of each layer, as the slider shows it.
-        start: the layer shown first; by default the one that gives the picture most.
+        start: the layer shown first; by default the one that gives the region most, or the picture without one.
         height: pixels.
     """
     assert attention.shape == (len(layers), picture.n_rows, picture.n_cols), attention.shape
     totals = attention.sum(axis=(1, 2))
-    start = int(totals.argmax()) if start is None else start
+    if start is None:
+        region = picture.region
+        start = int((totals if region is None else attention[:, region].sum(axis=1)).argmax())
 
     changing = [
         [
@@ -49,8 +51,8 @@ def attention_maps(
     figure = go.Figure(
         go.Heatmap(
             zmin=0,
-            xgap=1,
-            ygap=1,
+            xgap=0.5,
+            ygap=0.5,
             colorscale=[list(stop) for stop in HEAT],
             colorbar={"thickness": 12, "len": 0.9, "tickformat": ".1%", "nticks": 5},
             hovertemplate=(

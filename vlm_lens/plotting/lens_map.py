@@ -66,8 +66,8 @@ def lens_map(
         hovertemplate="%{customdata}" + where,
         texttemplate="%{text}" if writes_words else None,
         textfont={"size": 9, "color": "white", "shadow": "0 0 3px rgba(0,0,0,.9)"},
-        xgap=1,
-        ygap=1,
+        xgap=0.5,
+        ygap=0.5,
     )
     probabilities = [
         go.Heatmap(
@@ -77,8 +77,8 @@ def lens_map(
             colorbar={"thickness": 12, "len": 0.9, "tickformat": ".0%", "nticks": 5},
             visible=False,
             hovertemplate="<b>%{meta[1]}</b> %{z:.2%}" + where,
-            xgap=1,
-            ygap=1,
+            xgap=0.5,
+            ygap=0.5,
         )
         for values in targets.values()
     ]

@@ -64,5 +64,8 @@ class WordColours:
             "thickness": 14,
             "len": 0.9,
             "outlinewidth": 0,
+            "ticks": "outside",
+            "ticklen": 5,
+            "tickcolor": "rgba(0, 0, 0, 0)",
             "tickfont": {"size": 12},
         }

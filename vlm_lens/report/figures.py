@@ -60,7 +60,20 @@ def measured_figures(case: CaseReport) -> list[ReportFigure]:
             attention_maps(case.picture, case.attention, case.layers),
             "Where the answer looks",
             "Attention from the last position of the prompt, which predicts the answer, to each "
-            "patch (mean over heads). Each layer has its own colour range.",
+            "patch (mean over heads). Each layer has its own colour range; the one that looks "
+            f"most at the {'object' if case.picture.region is not None else 'picture'} comes first.",
+        ),
+        ReportFigure(
+            "shares",
+            attention_shares(case.shares, case.groups, case.layers),
+            "Begin-of-sequence, text, image",
+            "How the last position of the prompt splits its attention (mean over heads). Every layer sums to 100%.",
+        ),
+        ReportFigure(
+            "knockout",
+            knockout_figure(case.knockout),
+            f"The answer without the {'image' if case.knockout.is_whole_image else 'object'}",
+            knockout_caption(case.knockout),
         ),
         ReportFigure(
             "strip",
@@ -75,18 +88,6 @@ def measured_figures(case: CaseReport) -> list[ReportFigure]:
             "How the answer forms",
             "The logit lens at the last position: the best tokens after each layer, best on top. Shade: probability.",
             is_wide=True,
-        ),
-        ReportFigure(
-            "shares",
-            attention_shares(case.shares, case.groups, case.layers),
-            "Begin-of-sequence, text, image",
-            "How the last position of the prompt splits its attention (mean over heads). Every layer sums to 100%.",
-        ),
-        ReportFigure(
-            "knockout",
-            knockout_figure(case.knockout),
-            f"The answer without the {'image' if case.knockout.is_whole_image else 'object'}",
-            knockout_caption(case.knockout),
         ),
     ]
 

@@ -73,18 +73,18 @@ def script_json(value: object) -> Markup:
 def finding(case: CaseReport) -> str:
     """What the knockout did, in one sentence: of words lost, or where none is, of the first token's probability."""
     knockout = case.knockout
-    what = "the picture" if knockout.is_whole_image else f"{knockout.n_patches} patches at the object"
+    what = "the picture" if knockout.is_whole_image else f"the {knockout.n_patches} patches at the object"
     lost = lost_words(case.answer, knockout.from_text.answer)
     if len(case.answer.split()) > LONGEST_SHORT_ANSWER and lost:
         return f"With all text cut off from {what}, the answer no longer says: {', '.join(lost)}."
     token = max(knockout.clean, key=lambda name: knockout.clean[name])
     answer, text = (cut.probabilities[token] for cut in (knockout.from_answer, knockout.from_text))
     sentence = (
-        f"“{shown_token(token.strip())}” has {percent(knockout.clean[token])}; {percent(answer)} if the answer may "
-        f"not look at {what}, {percent(text)} if no word after the picture may"
+        f"“{shown_token(token.strip())}”: {percent(knockout.clean[token])} clean, {percent(answer)} when the answer "
+        f"cannot look at {what}, {percent(text)} when no word after the picture can"
     )
     if knockout.control is not None:
-        sentence += f", and {percent(knockout.control[token])} if it is as many other patches"
+        sentence += f", {percent(knockout.control[token])} when those words cannot look at as many other patches"
     return f"{sentence}."
 
 
