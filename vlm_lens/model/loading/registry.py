@@ -1,5 +1,6 @@
 """Which adapter is for which checkpoint: a new family is one file and one line here."""
 
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -82,7 +83,12 @@ def _note_origin(config: TransformerConfig, model: Any) -> None:
         raise UnsupportedModelError("Weights are offloaded", "every weight on a device", "some on none", advice)
     config.device, config.dtype = str(parameter.device), parameter.dtype
     config.end_token_ids = _end_tokens(model)
-    config.model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+    config.model_name = _called(getattr(model.config, "_name_or_path", "")) or type(model).__name__
+
+
+def _called(name_or_path: str) -> str:
+    """The model's name on the hub, or its folder's name: where the folder lies is nobody's business."""
+    return Path(name_or_path).name if Path(name_or_path).is_dir() else name_or_path
 
 
 def _end_tokens(model: Any) -> tuple[int, ...]:
