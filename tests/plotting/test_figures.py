@@ -130,6 +130,20 @@ def test_strip_shows_first_and_last_stream(picture: PatchPicture) -> None:
     assert len(figure.layout.images) == 8
 
 
+@pytest.mark.parametrize("n_layers", [3, 33])
+def test_table_of_tokens_is_right_in_both_directions(n_layers: int) -> None:
+    tokens = np.array([[f"t{layer}r{rank}" for rank in range(4)] for layer in range(n_layers)])
+    lens = TopTokens(tokens, np.random.default_rng(0).random((n_layers, 4)))
+    table = lens_by_layer(lens, [f"L{layer}" for layer in range(n_layers)]).data[0]
+    goes_down = table.y[0] == "L0"
+    assert goes_down == (n_layers == 33)
+    for layer in range(n_layers):
+        for rank in range(4):
+            place = (layer, rank) if goes_down else (rank, layer)
+            assert table.text[place] == f"t{layer}r{rank}"
+            assert table.z[place] == lens.probabilities[layer, rank]
+
+
 def test_attention_map_opens_at_the_layer_that_looks_most_at_the_region(picture: PatchPicture) -> None:
     attention = np.random.default_rng(3).random((3, 4, 6)) / 100
     attention[1, picture.region] *= 5

@@ -51,10 +51,10 @@ def attention_maps(
     figure = go.Figure(
         go.Heatmap(
             zmin=0,
-            xgap=0.5,
-            ygap=0.5,
+            xgap=picture.cell_gap,
+            ygap=picture.cell_gap,
             colorscale=[list(stop) for stop in HEAT],
-            colorbar={"thickness": 12, "len": 0.9, "tickformat": ".1%", "nticks": 5},
+            colorbar={"thickness": 12, "len": 0.9, "tickformat": ".2~p", "nticks": 5},
             hovertemplate=(
                 "<b>%{z:.3%}</b> of the attention<br>patch row %{y}, column %{x}<br>"
                 "layer %{meta[0]}, whole picture %{meta[1]}<extra></extra>"

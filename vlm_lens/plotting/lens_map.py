@@ -66,19 +66,19 @@ def lens_map(
         hovertemplate="%{customdata}" + where,
         texttemplate="%{text}" if writes_words else None,
         textfont={"size": 9, "color": "white", "shadow": "0 0 3px rgba(0,0,0,.9)"},
-        xgap=0.5,
-        ygap=0.5,
+        xgap=picture.cell_gap,
+        ygap=picture.cell_gap,
     )
     probabilities = [
         go.Heatmap(
             zmin=0,
             zmax=max(float(values.max()), 1e-6),
             colorscale=[list(stop) for stop in HEAT],
-            colorbar={"thickness": 12, "len": 0.9, "tickformat": ".0%", "nticks": 5},
+            colorbar={"thickness": 12, "len": 0.9, "tickformat": ".2~p", "nticks": 5},
             visible=False,
             hovertemplate="<b>%{meta[1]}</b> %{z:.2%}" + where,
-            xgap=0.5,
-            ygap=0.5,
+            xgap=picture.cell_gap,
+            ygap=picture.cell_gap,
         )
         for values in targets.values()
     ]

@@ -14,6 +14,8 @@ from vlm_lens.plotting.theme import REGION_COLOUR
 
 LONGEST_SIDE = 720
 """Pictures are drawn at most this many pixels wide or high."""
+COARSE_GRID = 16
+"""Up to this many rows and columns, the cells of a map are set apart."""
 LINE = 2.25
 """The width of a region's outline, in pixels."""
 
@@ -52,6 +54,11 @@ class PatchPicture:
             encoded.append((kind, buffer.getvalue()))
         kind, content = min(encoded, key=lambda pair: len(pair[1]))
         return f"data:image/{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+    @property
+    def cell_gap(self) -> float:
+        """The gap between the cells of a map, in pixels; a fine grid has none, for it would show as noise."""
+        return 0.5 if max(self.n_rows, self.n_cols) <= COARSE_GRID else 0.0
 
     def lay_under(self, figure: go.Figure, panel: int = 1) -> go.Figure:
         """Puts the picture below the traces of a panel, outlines its region, fixes the axes."""
