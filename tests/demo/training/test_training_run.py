@@ -24,9 +24,7 @@ TINY = Recipe(
         StageRecipe("language", n_steps=1, batch_size=2, peak_rate=1e-3, n_warmup=1),
         StageRecipe("projector", n_steps=1, batch_size=2, peak_rate=1e-3, n_warmup=1),
         StageRecipe("joint", n_steps=2, batch_size=2, peak_rate=1e-3, n_warmup=1, n_schedule=4),
-        StageRecipe(
-            "relations", n_steps=1, batch_size=2, peak_rate=1e-3, n_warmup=1, mix="relations"
-        ),
+        StageRecipe("relations", n_steps=1, batch_size=2, peak_rate=1e-3, n_warmup=1, mix="relations"),
     ),
 )
 
