@@ -26,7 +26,7 @@ def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m vlm_lens.demo.evaluate", description=__doc__)
     parser.add_argument("--weights", type=Path, default=WEIGHTS, help="folder with vlm/ and clip/")
-    parser.add_argument("--n", type=int, default=1000, help="questions or scenes for each figure")
+    parser.add_argument("--n", type=int, default=500, help="questions or scenes for each figure")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--card", type=Path, help="a model card to write the figures into")
     arguments = parser.parse_args()

@@ -14,9 +14,11 @@ from vlm_lens.demo.evaluation.loaded import LoadedModels
 from vlm_lens.demo.evaluation.localisation import (
     LEAST_COVERAGE,
     AblationFigures,
+    LensFigures,
     ablation,
     lens_shares,
 )
+from vlm_lens.demo.scenes import KINDS
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,12 @@ class Evaluation:
     Attributes:
         accuracy: Each figure by its name, in the order of the table.
         ablation: Yes/no without the object's patches.
-        lens: Share of object patches whose top token names the object, by layer.
+        lens: Share of object patches at which the lens names the object, by layer.
     """
 
     accuracy: dict[str, Figure]
     ablation: AblationFigures
-    lens: list[Figure]
+    lens: LensFigures
 
 
 TARGETS: dict[str, float] = {
@@ -86,14 +88,15 @@ def as_markdown(evaluation: Evaluation) -> str:
         )
     lines += [
         "",
-        f"Patches of which an object covers at least {LEAST_COVERAGE:.0%}: share whose top token under the logit lens "
-        "names the object (chance of one token in the vocabulary is far below 1%):",
+        f"Patches of which an object covers at least {LEAST_COVERAGE:.0%}: share at which the logit lens names the "
+        f"object, among all tokens and among the {len(KINDS)} kinds (chance there: {1 / len(KINDS):.3f}):",
         "",
-        "| after | share | 95% interval | N |",
-        "|---|---|---|---|",
+        "| after | top of all tokens | 95% interval | N | top of the kinds | 95% interval |",
+        "|---|---|---|---|---|---|",
     ]
-    for layer, figure in enumerate(evaluation.lens):
-        lines.append(f"| {'projector' if layer == 0 else f'layer {layer - 1}'} | {_row(figure)} |")
+    for layer, (of_all, of_kinds) in enumerate(zip(evaluation.lens.of_all, evaluation.lens.of_kinds, strict=True)):
+        name = "projector" if layer == 0 else f"layer {layer - 1}"
+        lines.append(f"| {name} | {_row(of_all)} | {of_kinds.value:.3f} | {of_kinds.low:.3f} to {of_kinds.high:.3f} |")
     return "\n".join(lines) + "\n"
 
 

@@ -1,6 +1,6 @@
 """The exported models, loaded as any user of transformers would, and asked in batches."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -62,7 +62,7 @@ def batches(items: Sequence[Item], size: int = BATCH_SIZE) -> Iterator[Sequence[
         yield items[start : start + size]
 
 
-def inputs_of(models: LoadedModels, questions: Sequence[Question]) -> dict[str, Tensor]:
+def inputs_of(models: LoadedModels, questions: Sequence[Question]) -> Mapping[str, Tensor]:
     """What the processor makes of the questions, padded on the left."""
     return models.processor(
         images=[Image.fromarray(question.scene.image) for question in questions],

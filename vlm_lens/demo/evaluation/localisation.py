@@ -25,6 +25,7 @@ from vlm_lens.demo.evaluation.loaded import (
     token_of,
 )
 from vlm_lens.demo.scenes import KINDS
+from vlm_lens.demo.text import DESCRIBE
 from vlm_lens.demo.text.turns import presence_question
 from vlm_lens.demo.training.pictures import patch_coverage
 
@@ -64,16 +65,15 @@ def _projector_hook(models: LoadedModels, hook: object) -> Iterator[None]:
         handle.remove()
 
 
+@torch.inference_mode()
 def mean_embedding(models: LoadedModels, questions: Sequence[Question]) -> Float[Tensor, " d_model"]:
     """The mean of all patches at the projector's output."""
-    means: list[Tensor] = []
-
-    def keep(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
-        means.append(output.mean((0, 1)))
-
-    with _projector_hook(models, keep):
-        answer_logits(models, questions)
-    return torch.stack(means).mean(0)
+    total, n_patches = torch.zeros(()), 0
+    for batch in batches(questions):
+        pixels = inputs_of(models, batch)["pixel_values"]
+        projected = torch.cat(models.vlm.get_image_features(pixels).pooler_output)
+        total, n_patches = total.to(projected.device) + projected.sum(0), n_patches + len(projected)
+    return total / n_patches
 
 
 def ablation(models: LoadedModels, n: int) -> AblationFigures:
@@ -125,33 +125,48 @@ def _answer_with_mean_at(
         return answer_logits(models, questions)
 
 
+@dataclass(frozen=True)
+class LensFigures:
+    """What the logit lens reads at an object's patches, after the projector and after each layer.
+
+    Attributes:
+        of_all: Share of patches whose most likely token of all names the object.
+        of_kinds: Share whose most likely token among the names of the kinds does.
+    """
+
+    of_all: list[Figure]
+    of_kinds: list[Figure]
+
+
 @torch.inference_mode()
-def lens_shares(models: LoadedModels, n: int) -> list[Figure]:
-    """For each layer (0 is the projector's output), the share of object patches whose top token names the object.
+def lens_shares(models: LoadedModels, n: int) -> LensFigures:
+    """How often the lens names the object at its patches, by layer.
 
     A patch counts where an object covers at least half of it; scenes are asked for their description, which stands
     behind the patches and cannot reach them.
     """
-    tokens = {kind: token_of(models, kind) for kind in KINDS}
-    decoder, n_right, n_patches = models.vlm.model.language_model, None, 0
-    questions = [Question(scene, "Describe this image.", "", "") for scene in scenes(n)]
+    decoder, n_patches = models.vlm.model.language_model, 0
+    kinds = torch.tensor([token_of(models, kind) for kind in KINDS], device=models.vlm.device)
+    n_right = torch.zeros(decoder.config.num_hidden_layers + 1, 2, dtype=torch.long)
+    questions = [Question(scene, DESCRIBE, "", "") for scene in scenes(n)]
     for batch in batches(questions):
         wanted = np.full((len(batch), GRID_SIZE**2), -1)
         for row, question in enumerate(batch):
             for found in question.scene.objects:
-                wanted[row, patch_coverage(found.mask) >= LEAST_COVERAGE] = tokens[found.kind]
+                wanted[row, patch_coverage(found.mask) >= LEAST_COVERAGE] = KINDS.index(found.kind)
         inputs = inputs_of(models, batch)
         is_image = inputs["input_ids"] == models.vlm.config.image_token_id
-        targets = torch.from_numpy(wanted).to(models.vlm.device)
+        target = torch.from_numpy(wanted.ravel()).to(models.vlm.device)
+        is_object = target >= 0
+        target = target[is_object]
         states = models.vlm.model(**inputs, output_hidden_states=True).hidden_states
-        right = []
         for layer, state in enumerate(states):
-            patches = state[is_image].unflatten(0, targets.shape)
+            patches = state[is_image][is_object]
             # transformers hands out the last state with the final norm already applied
             normed = patches if layer == len(states) - 1 else decoder.norm(patches)
-            top = models.vlm.lm_head(normed).argmax(-1)
-            right.append(int(((top == targets) & (targets >= 0)).sum()))
-        n_right = right if n_right is None else [a + b for a, b in zip(n_right, right, strict=True)]
-        n_patches += int((targets >= 0).sum())
-    assert n_right is not None
-    return [share(count, n_patches) for count in n_right]
+            logits = models.vlm.lm_head(normed)
+            n_right[layer, 0] += (logits.argmax(-1) == kinds[target]).sum().cpu()
+            n_right[layer, 1] += (logits[:, kinds].argmax(-1) == target).sum().cpu()
+        n_patches += len(target)
+    of_all, of_kinds = ([share(int(n), n_patches) for n in column] for column in n_right.T)
+    return LensFigures(of_all, of_kinds)

@@ -1,0 +1,45 @@
+"""The weights in the repository: small, of one piece, and able to see."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import vlm_lens.demo
+from vlm_lens.demo.evaluation.accuracy import described, what_is_on, yes_no, zero_shot
+from vlm_lens.demo.evaluation.loaded import LoadedModels, load
+
+WEIGHTS = Path(vlm_lens.demo.__file__).parent / "weights"
+
+
+@pytest.fixture(scope="module")
+def models() -> LoadedModels:
+    return load(WEIGHTS)
+
+
+def test_the_weights_take_less_than_twelve_megabytes() -> None:
+    files = [path for path in WEIGHTS.rglob("*") if path.is_file()]
+    assert 0 < sum(path.stat().st_size for path in files) < 12_000_000
+
+
+def test_both_models_have_the_same_vision_tower(models: LoadedModels) -> None:
+    tower = models.clip.vision_model.state_dict()
+    for name, value in models.vlm.model.vision_tower.state_dict().items():
+        assert torch.equal(tower[name], value), name
+
+
+# 50 held-out scenes each: far fewer than the model card's, so the bounds are lower than its figures.
+def test_yes_no_questions_are_answered(models: LoadedModels) -> None:
+    assert yes_no(models, 50).value >= 0.9
+
+
+def test_what_stands_on_a_surface_is_named(models: LoadedModels) -> None:
+    assert what_is_on(models, 50).value >= 0.75
+
+
+def test_descriptions_name_the_kinds_that_are_there(models: LoadedModels) -> None:
+    assert described(models, 20)[0]["f1"].value >= 0.85
+
+
+def test_zero_shot_names_the_one_object(models: LoadedModels) -> None:
+    assert zero_shot(models, 50).value >= 0.9
