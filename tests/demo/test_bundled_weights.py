@@ -2,12 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import vlm_lens.demo
 from vlm_lens.demo.evaluation.accuracy import described, what_is_on, yes_no, zero_shot
-from vlm_lens.demo.evaluation.loaded import LoadedModels, load
+from vlm_lens.demo.evaluation.held_out import presence_questions
+from vlm_lens.demo.evaluation.loaded import LoadedModels, answer_logits, load
+from vlm_lens.demo.evaluation.localisation import ablation, answer_with_mean_at
 
 WEIGHTS = Path(vlm_lens.demo.__file__).parent / "weights"
 
@@ -43,3 +46,18 @@ def test_descriptions_name_the_kinds_that_are_there(models: LoadedModels) -> Non
 
 def test_zero_shot_names_the_one_object(models: LoadedModels) -> None:
     assert zero_shot(models, 50).value >= 0.9
+
+
+def test_the_answer_rests_on_the_objects_patches(models: LoadedModels) -> None:
+    found = ablation(models, 30).probability
+    assert found["intact"].value > 0.95
+    assert found["random"].value > 0.9
+    assert found["object"].value < 0.3
+
+
+def test_replacing_no_patch_leaves_the_answer_as_it_was(models: LoadedModels) -> None:
+    questions = presence_questions(4)
+    nothing = np.zeros((4, 144), dtype=bool)
+    unused = torch.full((models.vlm.config.text_config.hidden_size,), torch.inf)
+    replaced = answer_with_mean_at(models, questions, nothing, unused)
+    assert torch.equal(replaced, answer_logits(models, questions))

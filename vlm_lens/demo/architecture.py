@@ -18,6 +18,8 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from vlm_lens.demo.tokenizer import IMAGE
+
 IMAGE_SIZE, PATCH_SIZE = 96, 8
 GRID_SIZE = IMAGE_SIZE // PATCH_SIZE
 N_PATCHES = GRID_SIZE**2
@@ -91,7 +93,7 @@ def llava_config(tokenizer: PreTrainedTokenizerFast) -> LlavaConfig:
     return LlavaConfig(
         text_config=text.to_dict(),
         vision_config=vision_config().to_dict(),
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_index=tokenizer.get_vocab()[IMAGE],
         image_seq_length=N_PATCHES,
         projector_hidden_act="gelu",
         vision_feature_layer=FEATURE_LAYER,

@@ -1,6 +1,7 @@
 """How often the models are right on held-out scenes."""
 
 import re
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,9 +58,10 @@ def described(models: LoadedModels, n: int) -> tuple[dict[str, Figure], list[str
     """Precision, recall and F1 of the kinds in greedy descriptions, and the descriptions."""
     questions = [Question(scene, DESCRIBE, "", "") for scene in scenes(n)]
     texts: list[str] = []
+    vlm: Any = models.vlm  # transformers declares `generate` for another class
     for batch in batches(questions):
         inputs = inputs_of(models, batch)
-        tokens = models.vlm.generate(**inputs, max_new_tokens=MOST_NEW_TOKENS, do_sample=False)
+        tokens = vlm.generate(**inputs, max_new_tokens=MOST_NEW_TOKENS, do_sample=False)
         new = tokens[:, inputs["input_ids"].shape[1] :]
         texts += models.processor.batch_decode(new, skip_special_tokens=True)
     counts = []

@@ -15,7 +15,7 @@ from transformers import (
     CLIPModel,
     LlavaForConditionalGeneration,
     LlavaProcessor,
-    PreTrainedTokenizerFast,
+    PreTrainedTokenizerBase,
 )
 
 from vlm_lens.demo.scenes import Scene
@@ -32,7 +32,7 @@ class LoadedModels:
     vlm: LlavaForConditionalGeneration
     processor: LlavaProcessor
     clip: CLIPModel
-    clip_tokenizer: PreTrainedTokenizerFast
+    clip_tokenizer: PreTrainedTokenizerBase
 
 
 @dataclass(frozen=True)

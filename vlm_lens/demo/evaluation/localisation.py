@@ -17,6 +17,7 @@ from vlm_lens.demo.architecture import GRID_SIZE
 from vlm_lens.demo.evaluation.held_out import scenes
 from vlm_lens.demo.evaluation.intervals import Figure, mean, share
 from vlm_lens.demo.evaluation.loaded import (
+    BATCH_SIZE,
     LoadedModels,
     Question,
     answer_logits,
@@ -102,20 +103,21 @@ def ablation(models: LoadedModels, n: int) -> AblationFigures:
     nothing = [np.zeros_like(patches) for patches in objects]
     probability, accuracy = {}, {}
     for name, replaced in (("intact", nothing), ("object", objects), ("random", others)):
-        logits = _answer_with_mean_at(models, questions, np.stack(replaced), average)
+        logits = answer_with_mean_at(models, questions, np.stack(replaced), average)
         p_yes = logits[:, tokens].softmax(-1)[:, 0].cpu().double().numpy()
         probability[name] = mean(p_yes)
         accuracy[name] = share(int((p_yes > 0.5).sum()), len(p_yes))
     return AblationFigures(probability, accuracy, float(np.mean([p.sum() for p in objects])))
 
 
-def _answer_with_mean_at(
+def answer_with_mean_at(
     models: LoadedModels,
     questions: Sequence[Question],
     replaced: Bool[np.ndarray, "question patch"],
     average: Float[Tensor, " d_model"],
 ) -> Float[Tensor, "question d_vocab"]:
-    masks = batches(torch.from_numpy(replaced))  # in step with `answer_logits`
+    """Logits of the answers' first tokens with some patches at the average, at the projector's output."""
+    masks = iter(torch.from_numpy(replaced).split(BATCH_SIZE))  # in step with `answer_logits`
 
     def replace(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
         mask = next(masks).to(output.device)

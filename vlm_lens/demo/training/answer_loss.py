@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from einops import repeat
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 from transformers import LlavaForConditionalGeneration
 
@@ -105,7 +106,7 @@ def packed_states(
 
     The decoder must have been told to use `packed_attention.PACKED_TURNS`.
     """
-    decoder: nn.Module = llava.model.language_model
+    decoder: Any = llava.model.language_model
     device = llava.device
     merged = decoder.embed_tokens(batch.input_ids.to(device))
     if batch.image_start is not None:

@@ -1,7 +1,6 @@
 """The first stage: CLIP on pictures and captions, warmed up by what each patch shows."""
 
 from functools import cache
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -50,7 +49,7 @@ class CaptionTable:
 class ClipStage:
     """Patch loss alone at first, then the contrastive loss beside it."""
 
-    name: ClassVar[str] = "clip"
+    name = "clip"
 
     def __init__(
         self,

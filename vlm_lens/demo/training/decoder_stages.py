@@ -1,7 +1,5 @@
 """The stages behind the frozen tower: the language alone, the projector alone, then both together."""
 
-from typing import ClassVar
-
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -38,7 +36,7 @@ def tower_features(
 class LanguageStage:
     """The decoder alone learns to speak: the same turns, with no picture in front."""
 
-    name: ClassVar[str] = "language"
+    name = "language"
 
     def __init__(
         self,

@@ -33,7 +33,7 @@ def export(clip: CLIPModel, llava: LlavaForConditionalGeneration, folder: Path) 
 def _fresh(model: PreTrainedModel, trained: PreTrainedModel) -> PreTrainedModel:
     """The trained weights in half precision, in a model that knows nothing of the training's attention."""
     model.load_state_dict(copy.deepcopy(trained.state_dict()))
-    return model.to(torch.float16).eval()
+    return model.to(torch.float16).eval()  # type: ignore[arg-type]
 
 
 def _put_in_place(unfinished: Path, finished: Path) -> None:

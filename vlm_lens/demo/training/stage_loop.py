@@ -124,8 +124,8 @@ def run_stage(
         optimiser.step()
         average.update(step)
         if (step + 1) % LOG_EVERY == 0 and worker.leads:
-            figures = log.write(stage.name, step + 1, rate_at(step, recipe), LOG_EVERY)
-            steps.set_postfix(figures, refresh=False)
+            means = log.write(stage.name, step + 1, rate_at(step, recipe), LOG_EVERY)
+            steps.set_postfix(means, refresh=False)
         if (step + 1) % save_every == 0 and step + 1 < recipe.n_steps and worker.leads:
             save(
                 {

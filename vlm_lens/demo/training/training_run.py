@@ -1,6 +1,7 @@
 """A training from the first scene to the last stage, which can be interrupted anywhere."""
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ class TrainingRun:
         self.recipe, self.folder, self.worker, self.device = recipe, folder, worker, device
         self.has_progress = has_progress
         self.tokenizer = demo_tokenizer()
-        self.clip = new_clip(self.tokenizer, recipe.seed).to(device)
+        self.clip = new_clip(self.tokenizer, recipe.seed).to(device)  # type: ignore[arg-type]
         self.reader = PatchReader(self.clip.config.vision_config.hidden_size).to(device)
-        self.llava = new_llava(self.tokenizer, recipe.seed + 1).to(device)
+        self.llava = new_llava(self.tokenizer, recipe.seed + 1).to(device)  # type: ignore[arg-type]
         self.mix = ""
         self.features: dict[int, torch.Tensor] = {}
         self.pools: dict[int, ScenePool] = {}
@@ -93,7 +94,7 @@ class TrainingRun:
                 self.worker,
                 resume=within,
                 save_every=self.recipe.save_every,
-                save=lambda state, number=number: self._save(number, state),
+                save=partial(self._save, number),
                 log_path=self.folder / LOG_NAME,
                 device=self.device,
                 has_progress=self.has_progress,

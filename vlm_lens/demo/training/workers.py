@@ -54,17 +54,18 @@ class Worker:
 
     def average_gradients(self, parameters: list[nn.Parameter]) -> None:
         """Replaces each gradient by the mean over all shards."""
-        with_gradient = [p for p in parameters if p.grad is not None]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         if self.meeting is not None:
-            flat = torch.cat([p.grad.flatten() for p in with_gradient])
+            flat = torch.cat([gradient.flatten() for gradient in gradients])
             own = self.meeting.gradients[self.number]
             own[: len(flat)] = flat
             self.wait()
             total = self.meeting.gradients[:, : len(flat)].sum(0)
             self.wait()
-            for parameter, part in zip(with_gradient, total.split([p.numel() for p in with_gradient]), strict=True):
-                parameter.grad.copy_(part.view_as(parameter))
-        torch._foreach_div_([p.grad for p in with_gradient], float(self.n_shards))
+            parts = total.split([gradient.numel() for gradient in gradients])
+            for gradient, part in zip(gradients, parts, strict=True):
+                gradient.copy_(part.view_as(gradient))
+        torch._foreach_div_(gradients, float(self.n_shards))
 
 
 def single_worker(n_shards: int) -> Worker:
