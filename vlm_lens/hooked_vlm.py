@@ -55,7 +55,7 @@ class HookedVLM(JoinedTransformer):
         return cls.from_hf(*load_joined(path_or_name, device=device, dtype=dtype, revision=revision, **options))
 
     @classmethod
-    def from_hf(cls, model: nn.Module, processor: Any = None) -> "HookedVLM":  # type: ignore[override]
+    def from_hf(cls, model: nn.Module, processor: Any = None) -> "HookedVLM":
         """Hook a `transformers` model that is already in memory; its parameters are used as they are, not copied.
 
         Args:

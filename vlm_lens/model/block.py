@@ -1,5 +1,7 @@
 """One layer of a tower: attention and MLP, each reading the stream through a norm and adding to it."""
 
+from typing import Literal
+
 from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -27,7 +29,7 @@ class TransformerBlock(nn.Module):
     def __init__(self, cfg: TransformerConfig, parts: BlockParts) -> None:
         super().__init__()
         self.cfg = cfg
-        kind = "LN" if cfg.normalization_type == "LN" else "RMS"
+        kind: Literal["LN", "RMS"] = "LN" if cfg.normalization_type == "LN" else "RMS"
         self.ln1 = Norm(parts.ln1, kind, cfg.eps)
         self.ln2 = Norm(parts.ln2, kind, cfg.eps)
         self.attn = Attention(cfg, parts)
@@ -74,7 +76,8 @@ class TransformerBlock(nn.Module):
             is_needed = is_written or (seen.requires_grad and not (reads and hook.only_reads))
             inputs.append(self._normed(seen) if is_needed else None)
             writes.append(is_written)
-        return HeadInputs(*inputs, is_written=(writes[0], writes[1], writes[2]))
+        q, k, v = inputs
+        return HeadInputs(q, k, v, is_written=(writes[0], writes[1], writes[2]))
 
     def _normed(self, per_head: Tensor) -> Tensor:
         """Heads' inputs through the first norm. Whoever writes the norm's hooks is shown these too, head by head."""

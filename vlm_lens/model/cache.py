@@ -21,6 +21,8 @@ class ActivationCache(_tl.ActivationCache):
     `cache.vision` is a cache of the vision tower by itself, with the same methods.
     """
 
+    model: Any  # transformer_lens declares a class of its own here
+
     def __init__(self, cache_dict: dict[str, Tensor], model: Any, has_batch_dim: bool = True) -> None:
         decoder = {name: value for name, value in cache_dict.items() if not name.startswith(_OF_PICTURES)}
         super().__init__(decoder, model, has_batch_dim)

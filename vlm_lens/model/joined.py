@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vlm_lens.errors import InputError
@@ -136,8 +136,7 @@ class JoinedTransformer(HookedTransformer):
         check_request(return_type, stop_at_layer, only_last)
         device = self.embed.W_E.device
         tokens, attention_mask = entries.input_ids.to(device), entries.attention_mask.to(device)
-        is_real: Bool[Tensor, "batch pos"] | None = attention_mask.bool()
-        is_real = None if bool(is_real.all()) else is_real
+        is_real = None if bool(attention_mask.all()) else attention_mask.bool()
         vectors = None if entries.pixel_values is None else self.encode_images(entries.pixel_values)
         stream = self.hook_embed(self.merged(tokens, vectors))
         stream = self._through_blocks(stream, is_real, past, start_at_layer, stop_at_layer)

@@ -1,7 +1,7 @@
 """One hooked transformer for every tower: decoder, vision tower, text tower."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -48,7 +48,7 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         self.cfg, self.tokenizer = cfg, tokenizer
         kind: Literal["LN", "RMS"] = "LN" if cfg.normalization_type == "LN" else "RMS"
         if cfg.input_type == "pixels":
-            self.embed: nn.Module = PatchEmbed(cfg, parts)
+            self.embed = PatchEmbed(cfg, parts)
             self.hook_patch_embed = HookPoint()
             self.ln_pre = None if parts.ln_pre is None else Norm(parts.ln_pre, kind, cfg.eps)
         else:
@@ -163,7 +163,8 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         stream = self.hook_embed(self.embed(tokens))
         if "pos_embed" not in self._modules:
             return stream
-        ids = Positions.after(past, *tokens.shape, is_real, tokens.device).ids
+        batch, n_new = tokens.shape
+        ids = Positions.after(past, batch, n_new, is_real, tokens.device).ids
         return stream + self.hook_pos_embed(self.pos_embed(ids).expand_as(stream))
 
     def _embedded_pixels(self, pixels: Tensor) -> Float[Tensor, "image pos d_model"]:
@@ -180,11 +181,12 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
     ) -> Float[Tensor, "batch pos d_model"]:
         """The stream after the blocks from `start_at_layer` up to, not including, `stop_at_layer`."""
         layers = self._layers(start_at_layer, stop_at_layer, past)
-        positions = Positions.after(past, *stream.shape[:2], is_real, stream.device)
+        batch, n_new = stream.shape[:2]
+        positions = Positions.after(past, batch, n_new, is_real, stream.device)
         angles = None if self.rotary is None else RotaryAngles.of(*self.rotary(stream, positions.ids))
         masks = positions.masks(self.cfg)
         for layer in layers:
-            block = self.blocks[layer]
+            block = cast(TransformerBlock, self.blocks[layer])
             device = block.ln1.w.device
             if stream.device != device:  # a checkpoint spread over devices
                 stream, angles = stream.to(device), angles if angles is None else angles.to(device)
@@ -256,7 +258,7 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         unembed = [self.unembed.hook_in, self.unembed.hook_out] if "unembed" in self._modules else []
         return [self.ln_final.hook_scale, self.ln_final.hook_normalized, *unembed]
 
-    def run_with_cache(  # type: ignore[override]
+    def run_with_cache(
         self, *model_args: Any, return_cache_object: bool = True, remove_batch_dim: bool = False, **options: Any
     ) -> tuple[Any, ActivationCache | dict[str, Tensor]]:
         """Run, and keep activations; see TransformerLens's `HookedRootModule.run_with_cache`.
@@ -292,7 +294,7 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         """Move or convert the checkpoint's own modules; the frequencies of rotary positions stay in fp32."""
         frequencies = getattr(self.rotary, "inv_freq", None)
         super()._apply(fn, recurse)
-        if frequencies is not None:
+        if self.rotary is not None and frequencies is not None:
             self.rotary.inv_freq = frequencies.to(self.rotary.inv_freq.device)
         self.cfg.device, self.cfg.dtype = str(self.ln_final.w.device), self.ln_final.w.dtype
         return self

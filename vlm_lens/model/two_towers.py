@@ -86,9 +86,7 @@ class TwoTowers(HookedRoot):
         texts = self.encode_text(inputs["input_ids"], inputs.get("attention_mask"))
         return self.similarity(self.encode_image(inputs["pixel_values"]), texts)
 
-    def run_with_cache(  # type: ignore[override]
-        self, *model_args: Any, **options: Any
-    ) -> tuple[Any, "TwoTowersCache"]:
+    def run_with_cache(self, *model_args: Any, **options: Any) -> tuple[Any, "TwoTowersCache"]:
         """Run, and keep activations; see `HookedTransformer.run_with_cache` for the options."""
         output, saved = super().run_with_cache(*model_args, **options)
         return output, TwoTowersCache(saved, self)

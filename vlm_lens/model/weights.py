@@ -1,6 +1,6 @@
 """A tower's weights in TransformerLens's form: stacked over layers when asked for, views layer by layer otherwise."""
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from einops import rearrange
@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from vlm_lens._tl import FactoredMatrix
+from vlm_lens.model.block import TransformerBlock
 from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.norm import Norm
 
@@ -128,9 +129,10 @@ class StackedWeights:
             include_mlp_biases: whether to add the MLPs' output biases.
         """
         total = torch.zeros(self.cfg.d_model, dtype=self.ln_final.w.dtype, device=self.ln_final.w.device)
-        for block in list(self.blocks)[:layer]:
+        blocks = cast(list[TransformerBlock], list(self.blocks))
+        for block in blocks[:layer]:
             total = total + block.attn.b_O
             total = total + block.mlp.b_out if include_mlp_biases else total
         if mlp_input:
-            total = total + self.blocks[layer].attn.b_O
+            total = total + blocks[layer].attn.b_O
         return total

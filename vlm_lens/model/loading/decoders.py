@@ -14,7 +14,8 @@ MODEL_TYPES = {"llama": "LlamaForCausalLM", "mistral": "MistralForCausalLM", "qw
 
 def adapted(model: nn.Module) -> tuple[TransformerConfig, TransformerParts]:
     """The config and the modules of a decoder with its unembedding."""
-    return config_of(model.config), parts_of(model.model, model.lm_head)
+    hf: Any = model
+    return config_of(hf.config), parts_of(hf.model, hf.lm_head)
 
 
 def config_of(hf: Any) -> TransformerConfig:
@@ -66,7 +67,7 @@ def _window_sizes(hf: Any) -> tuple[int | None, ...]:
     return tuple(window if kind == "sliding_attention" else None for kind in layer_types)
 
 
-def parts_of(decoder: nn.Module, lm_head: nn.Module) -> TransformerParts:
+def parts_of(decoder: Any, lm_head: nn.Module) -> TransformerParts:
     """The checkpoint's modules, under what they are for."""
     return TransformerParts(
         blocks=tuple(_block(layer) for layer in decoder.layers),

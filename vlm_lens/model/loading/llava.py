@@ -17,11 +17,12 @@ def adapted(model: nn.Module) -> JoinedParts:
     """The configs and the modules of both towers and of what joins them."""
     hf: Any = model.config
     inner: Any = model.model
+    lm_head: Any = model.lm_head
     layers = hf.vision_feature_layer
     projector = inner.multi_modal_projector
     return JoinedParts(
         decoder_config=decoders.config_of(hf.text_config),
-        decoder=decoders.parts_of(inner.language_model, model.lm_head),
+        decoder=decoders.parts_of(inner.language_model, lm_head),
         vision_config=encoders.vision_config_of(hf.vision_config),
         vision=encoders.vision_parts_of(inner.vision_tower),
         projector=ProjectorParts(projector.linear_1, projector.act, projector.linear_2),
