@@ -3,9 +3,10 @@ PYTHON ?= python3
 BIN    := .venv/bin
 PIP    := $(BIN)/python -m pip install --constraint constraints.txt
 OUT    ?= out
-TORCH  ?= torch             # and pip's options for it: make TORCH="torch --index-url URL" test
+# With pip's options where they are needed: make TORCH="torch --index-url URL" test
+TORCH  ?= torch
 
-.PHONY: demo test check format bench demo-model tutorials
+.PHONY: demo test check format bench demo-model tutorials docs
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready          ## the bundled model on bundled pictures: an HTML report
@@ -31,6 +32,9 @@ demo-model: .venv/.ready    ## train the bundled model again, from nothing
 
 tutorials: .venv/.ready     ## run the tutorials again and keep their outputs
 	$(BIN)/python tutorials/execute.py
+
+docs: .venv/.ready          ## write the generated pages again
+	$(BIN)/python -m docs.make_hooks
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("vlm_lens needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2] if v < (3, 11) else 0)'
