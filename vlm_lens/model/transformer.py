@@ -13,9 +13,9 @@ from vlm_lens.model.block import TransformerBlock
 from vlm_lens.model.cache import ActivationCache
 from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.embed import Embed, PatchEmbed, PosEmbed, Unembed
+from vlm_lens.model.full_cache import FullCache
 from vlm_lens.model.generates import Generates
 from vlm_lens.model.hook_point import HookPoint
-from vlm_lens.model.hooked_root import HookedRoot
 from vlm_lens.model.key_value_cache import KeyValueCache
 from vlm_lens.model.loading import tower_parts
 from vlm_lens.model.loss import follows_a_token, next_token_loss
@@ -29,7 +29,7 @@ from vlm_lens.model.weights import StackedWeights
 ReturnType = Literal["logits", "loss", "both"] | None
 
 
-class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
+class HookedTransformer(FullCache, StackedWeights, Vocabulary, Generates):
     """A transformer rebuilt around a checkpoint's own modules, with TransformerLens's names, shapes and verbs.
 
     The weights are the checkpoint's own parameters, not copies. Attention runs fused wherever nobody rewrites its
@@ -276,20 +276,6 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
         output, saved = super().run_with_cache(*model_args, remove_batch_dim=remove_batch_dim, **options)
         return output, ActivationCache(saved, self, not remove_batch_dim) if return_cache_object else saved
 
-    def selected_names(self, names_filter: Any) -> list[str]:
-        """As `HookedRoot.selected_names`; TransformerLens's `use_*` flags add what they compute."""
-        names = super().selected_names(names_filter)
-        if names_filter is not None:
-            return names
-        flags = {
-            "hook_result": self.cfg.use_attn_result,
-            "hook_attn_in": self.cfg.use_attn_in,
-            "hook_mlp_in": self.cfg.use_hook_mlp_in,
-            **dict.fromkeys(("hook_q_input", "hook_k_input", "hook_v_input"), self.cfg.use_split_qkv_input),
-        }
-        added = tuple(name for name, is_on in flags.items() if is_on)
-        return [name for name in self.hook_dict if name in set(names) or (added and name.endswith(added))]
-
     def _apply(self, fn: Any, recurse: bool = True) -> "HookedTransformer":
         """Move or convert the checkpoint's own modules; the frequencies of rotary positions stay in fp32."""
         frequencies = getattr(self.rotary, "inv_freq", None)
@@ -298,22 +284,6 @@ class HookedTransformer(HookedRoot, StackedWeights, Vocabulary, Generates):
             self.rotary.inv_freq = frequencies.to(self.rotary.inv_freq.device)
         self.cfg.device, self.cfg.dtype = str(self.ln_final.w.device), self.ln_final.w.dtype
         return self
-
-    def set_use_attn_result(self, use_attn_result: bool) -> None:
-        """Whether a full cache holds `hook_result` (it is live in any case)."""
-        self.cfg.use_attn_result = use_attn_result
-
-    def set_use_split_qkv_input(self, use_split_qkv_input: bool) -> None:
-        """Whether a full cache holds `hook_q_input`, `hook_k_input`, `hook_v_input` (they are live in any case)."""
-        self.cfg.use_split_qkv_input = use_split_qkv_input
-
-    def set_use_attn_in(self, use_attn_in: bool) -> None:
-        """Whether a full cache holds `hook_attn_in` (it is live in any case)."""
-        self.cfg.use_attn_in = use_attn_in
-
-    def set_use_hook_mlp_in(self, use_hook_mlp_in: bool) -> None:
-        """Whether a full cache holds `hook_mlp_in` (it is live in any case)."""
-        self.cfg.use_hook_mlp_in = use_hook_mlp_in
 
 
 def check_request(return_type: ReturnType, stop_at_layer: int | None, only_last: bool) -> None:

@@ -99,6 +99,6 @@ def _end_tokens(model: Any) -> tuple[int, ...]:
 
 
 def _unsupported(model: Any, supported: list[str]) -> UnsupportedModelError:
-    advice = "See the model table in README.md; docs/concepts.md says how to add a family."
+    advice = "See the model table in README.md; CONTRIBUTING.md says how to add a family."
     rule = f"one of {', '.join(supported)}"
     return UnsupportedModelError("Model family has no adapter", rule, type(model).__name__, advice)
