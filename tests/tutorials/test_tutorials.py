@@ -1,5 +1,6 @@
 """The tutorials run, in under a minute each, and stand in the repository with their outputs."""
 
+import re
 import time
 from pathlib import Path
 
@@ -55,7 +56,25 @@ def test_a_tutorial_opens_with_a_question_and_closes_with_its_answer(path: Path)
     first, last = notebook.cells[0], notebook.cells[-1]
     assert first.cell_type == last.cell_type == "markdown"
     assert "?" in first.source
-    assert "**Answer.**" in last.source
+    assert last.source.startswith("## The answer\n")
+
+
+def numbers_printed(notebook: nbformat.NotebookNode) -> list[float]:
+    """Every number in what the cells printed or displayed as text."""
+    texts = [output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs_of(notebook)]
+    return [float(number) for text in texts for number in re.findall(r"-?\d+(?:\.\d+)?", text)]
+
+
+@every_tutorial
+def test_the_decimals_of_the_answer_are_printed_above_it(path: Path) -> None:
+    """Rounded to as many places as the answer gives."""
+    notebook = nbformat.read(path, as_version=4)
+    printed = numbers_printed(notebook)
+    decimals = re.findall(r"-?\d+\.\d+", notebook.cells[-1].source)
+    assert decimals, "an answer names what was measured"
+    for decimal in decimals:
+        n_places = len(decimal.partition(".")[2])
+        assert any(f"{number:.{n_places}f}" == decimal for number in printed), decimal
 
 
 @every_tutorial
