@@ -37,7 +37,7 @@ def test_yes_no_questions_are_answered(models: LoadedModels) -> None:
 
 
 def test_what_stands_on_a_surface_is_named(models: LoadedModels) -> None:
-    assert what_is_on(models, 50).value >= 0.75
+    assert what_is_on(models, 50).value >= 0.85
 
 
 def test_descriptions_name_the_kinds_that_are_there(models: LoadedModels) -> None:
