@@ -1,8 +1,10 @@
 """A *trained* LLaMA with grouped-query attention (stories260k): logits and greedy text as `transformers` gives them.
 
-It lies beside the repository, not in it; without it these tests are skipped.
+It is not in the repository: VLM_LENS_REAL_DATA names the folder that `stories260k` lies in. Without it these tests are
+skipped.
 """
 
+import os
 from functools import cache
 from pathlib import Path
 
@@ -12,12 +14,13 @@ from transformers import LlamaForCausalLM
 
 from vlm_lens import HookedTransformer
 
-FOLDER = Path(__file__).resolve().parents[3] / "shared" / "real" / "stories260k"
+_BESIDE = Path(__file__).resolve().parents[3] / "shared" / "real"
+FOLDER = Path(os.environ.get("VLM_LENS_REAL_DATA") or _BESIDE) / "stories260k"
 N_STEPS = 60
 BOS = 1
 
 pytestmark = pytest.mark.skipif(
-    not (FOLDER / "config.json").is_file(), reason="the trained LLaMA is not at ../shared/real/stories260k"
+    not (FOLDER / "config.json").is_file(), reason="no trained LLaMA at hand: set VLM_LENS_REAL_DATA"
 )
 
 
