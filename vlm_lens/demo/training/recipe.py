@@ -36,7 +36,7 @@ class Recipe:
     Attributes:
         seed: Seed of weights, order and captions.
         n_shards: A step's gradient is the mean over this many batches, drawn from separate pools. It is fixed, so
-            that one worker process or two give the same training.
+            that one worker process or two give the same training, up to rounding.
         n_scenes: Scenes in a shard's pool, by mix.
         n_sets: Sets of turns about each scene.
         contrast_from: The share of the first stage after which the contrastive loss joins the patch loss.
