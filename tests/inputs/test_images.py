@@ -110,6 +110,29 @@ def test_a_file_cut_short_is_refused(tmp_path: Path, suffix: str) -> None:
         open_image(file)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, over tags that it skips
+def test_a_tiff_with_any_byte_damaged_opens_or_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "damaged.tiff"
+    Image.fromarray(PIXELS).save(file)
+    content = file.read_bytes()
+    n_header = len(content) - PIXELS.size
+    refused = []
+    for place in range(n_header):
+        for flipped in (1, 255):
+            file.write_bytes(content[:place] + bytes([content[place] ^ flipped]) + content[place + 1 :])
+            try:
+                open_image(file)
+            except InputError as error:
+                refused.append(str(error))
+    assert any("Missing dimensions" in message for message in refused)
+    assert len(refused) < 2 * n_header
+
+
+def test_a_mode_that_cannot_be_converted_is_refused() -> None:
+    with pytest.raises(InputError, match="Picture cannot be decoded.* mode La"):
+        open_image(Image.new("La", (2, 2)))
+
+
 def test_files_that_are_no_picture_are_refused(tmp_path: Path) -> None:
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("not a picture")

@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ ImageLike = Image.Image | str | Path | np.ndarray | Tensor
 """A picture: PIL, a path, or an array [height width], [height width channel] or channels first."""
 
 # What Pillow's decoders raise on damaged files.
-_DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error)
+_DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, struct.error, zlib.error,
+)  # fmt: skip
 
 
 def open_image(image: ImageLike) -> Image.Image:
@@ -32,9 +35,9 @@ def open_image(image: ImageLike) -> Image.Image:
     if isinstance(image, np.ndarray | Tensor):
         return _from_array(image)
     if isinstance(image, str | Path):
-        return _from_file(image)
+        return _to_rgb(open_upright(image))
     if isinstance(image, Image.Image):
-        return _upright_rgb(image, f"a picture of mode {image.mode}")
+        return _to_rgb(_upright(image, f"a picture of mode {image.mode}"))
     raise InputError(
         "Picture is not understood",
         "a PIL image, a path, or an array [height width channel]",
@@ -47,7 +50,13 @@ def pixel_limit() -> int | None:
     return Image.MAX_IMAGE_PIXELS
 
 
-def _from_file(path: str | Path) -> Image.Image:
+def open_upright(path: str | Path) -> Image.Image:
+    """The picture of a file, upright and fully decoded, in the mode and with the format it was saved in.
+
+    Raises:
+        InputError: no such file, an empty, damaged or animated one, one with more pixels than
+            Pillow's limit.
+    """
     if str(path).startswith(("http://", "https://")):
         raise InputError("Picture cannot be opened", "a file on disk", repr(str(path)), "Download it first.")
     file = Path(path)
@@ -69,10 +78,10 @@ def _from_file(path: str | Path) -> Image.Image:
     except _DECODE_ERRORS as error:
         raise _damaged(repr(file.name), error) from error
     with opened:
-        return _upright_rgb(opened, repr(file.name))
+        return _upright(opened, repr(file.name))
 
 
-def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
+def _upright(image: Image.Image, name: str) -> Image.Image:
     width, height = image.size
     if min(width, height) < 1:
         raise InputError("Picture is empty", "at least 1 x 1 pixel", f"{height} x {width}")
@@ -84,18 +93,28 @@ def _upright_rgb(image: Image.Image, name: str) -> Image.Image:
         n_frames = 1 if image.format == "MPO" else int(getattr(image, "n_frames", 1))
         if n_frames == 1:
             image.load()
-            return _to_rgb(ImageOps.exif_transpose(image))
-    except InputError:
-        raise
+            upright = ImageOps.exif_transpose(image)
     except _DECODE_ERRORS as error:
         raise _damaged(name, error) from error
-    raise InputError(
-        "Picture has several frames", "one frame", f"{name} with {n_frames} frames",
-        f"Choose one of 0 to {n_frames - 1}: image.seek(frame), then pass image.copy().",
-    )  # fmt: skip
+    if n_frames > 1:
+        raise InputError(
+            "Picture has several frames", "one frame", f"{name} with {n_frames} frames",
+            f"Choose one of 0 to {n_frames - 1}: image.seek(frame), then pass image.copy().",
+        )  # fmt: skip
+    upright.format = image.format
+    return upright
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    try:
+        return _converted(image)
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # a mode or a palette that Pillow cannot convert
+        raise _damaged(f"a picture of mode {image.mode}", error) from error
+
+
+def _converted(image: Image.Image) -> Image.Image:
     has_alpha = "A" in image.getbands() or "transparency" in image.info
     if has_alpha:
         rgba = image.convert("RGBA")

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image
 
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import ImageLike
+from vlm_lens.inputs.images import open_upright
 
 LOSSY = ("JPEG", "WEBP", "MPO")
 
@@ -36,15 +36,18 @@ def read_mask(path: Path) -> Bool[np.ndarray, "height width"]:
     """A mask from a picture file: every pixel that is not black belongs to the object.
 
     Raises:
-        InputError: no picture, or one whose compression blurs the border between black and not black.
+        InputError: no file, a damaged or animated one, or one whose compression blurs the border between black and not
+            black.
     """
     try:
-        with Image.open(path) as picture:
-            kind, grey = picture.format, np.asarray(picture.convert("L"))
-    except FileNotFoundError as error:
-        raise InputError("Mask", "a picture file", f"{path}, which does not exist") from error
-    except (OSError, Image.DecompressionBombError) as error:
-        raise InputError("Mask", "a picture file", f"{path} ({error})") from error
-    if kind in LOSSY:
-        raise InputError("Mask", "a lossless picture, PNG for instance", f"{path}, a {kind}", "Save it as PNG.")
-    return grey > 0
+        picture = open_upright(path)
+    except InputError as error:
+        what = error.what.replace("Picture", "Mask")
+        raise InputError(what, error.expected, error.got, error.advice) from error
+    if picture.format in LOSSY:
+        got = f"{path}, a {picture.format}"
+        raise InputError("Mask", "a lossless picture, PNG for instance", got, "Save it as PNG.")
+    # Pillow's own greys round the darkest colours to black.
+    is_grey = len(picture.getbands()) == 1 and picture.mode != "P"
+    is_marked = np.asarray(picture if is_grey else picture.convert("RGB")) > 0
+    return np.asarray(is_marked if is_grey else is_marked.any(axis=-1))
