@@ -208,6 +208,82 @@ def test_an_unknown_dtype_is_refused(saved: Path, dtype: Any) -> None:
     assert "dtype is unknown" in refusal(saved, dtype=dtype)
 
 
+@pytest.mark.parametrize("name", ["processor_config.json", "tokenizer_config.json", "tokenizer.json"])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
+def test_a_truncated_processor_or_tokenizer_is_refused_by_name(folder: Path, name: str, share: float) -> None:
+    file = folder / name
+    whole = file.read_bytes()
+    file.write_bytes(whole[: int(share * len(whole))])
+    assert f"expected {name} to hold JSON" in refusal(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("tokenizer.json", "no added_tokens and no model"), ("processor_config.json", "preprocessor_config.json")],
+)
+def test_a_processor_or_tokenizer_that_says_nothing_is_refused_by_name(folder: Path, name: str, said: str) -> None:
+    (folder / name).write_text("{}")
+    message = refusal(folder)
+    assert name in message and said in message
+
+
+def test_a_processor_without_a_tokenizer_is_refused(folder: Path) -> None:
+    (folder / "tokenizer.json").unlink()
+    assert "expected a tokenizer file tokenizer.json" in refusal(folder)
+    (folder / "tokenizer.model").touch()
+    assert "expected tokenizer.model to hold a tokenizer, got 0 bytes" in refusal(folder)
+
+
+def test_a_processor_in_files_of_its_own_loads(folder: Path, no_socket: None) -> None:
+    """As transformers 4 wrote it."""
+    settings = json.loads((folder / "processor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings.pop("image_processor")))
+    (folder / "processor_config.json").write_text(json.dumps(settings))
+    assert type(HookedVLM.from_pretrained(folder).processor).__name__ == "LlavaProcessor"
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing", "nobody/no thing"])
+def test_a_name_that_the_hub_does_not_give_is_refused_with_the_reason(name: str) -> None:
+    message = refusal(name)
+    assert f"Checkpoint '{name}' is not found: expected a folder of that name, or a model of the hub" in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("device", ["banana", "cuda:99", "cuda:x", ""])
+def test_a_device_that_is_not_there_is_refused_before_anything_is_read(tmp_path: Path, device: str) -> None:
+    message = refusal(tmp_path / "nowhere", device=device)
+    assert "Device is not available" in message and f"got '{device}'" in message
+
+
+@pytest.mark.parametrize("device", ["cpu", "cpu:0", torch.device("cpu")])
+def test_a_device_that_is_there_is_taken(saved: Path, device: str | torch.device) -> None:
+    assert torch.equal(logits_of(HookedVLM.from_pretrained(saved, device=device)), expected_logits())
+
+
+def test_loading_draws_no_bar_and_leaves_the_bars_as_they_were(
+    saved: Path, folder: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    from transformers.utils import logging
+
+    drawn: list[str] = []
+
+    def hook(factory: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        drawn.append(kwargs.get("desc", ""))
+        return factory(*args, **kwargs)
+
+    logging.set_tqdm_hook(hook)
+    try:
+        capfd.readouterr()
+        HookedVLM.from_pretrained(saved)
+        with pytest.raises(TypeError):
+            HookedVLM.from_pretrained(folder, an_option_that_is_not=1)
+        assert drawn == [] and capfd.readouterr().err == ""
+        type(tiny_llava()).from_pretrained(saved)
+        assert "Loading weights" in drawn
+    finally:
+        assert logging.set_tqdm_hook(None) is hook
+
+
 # What is whole, and of another family.
 
 
@@ -233,6 +309,13 @@ def test_a_llava_with_another_decoder_is_refused_with_the_supported_ones() -> No
 def _sizes_of_llama() -> dict[str, Any]:
     sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
     return {name: getattr(llama(), name) for name in (*sizes, "num_key_value_heads")}
+
+
+def test_a_refusal_of_a_family_says_where_adding_one_is_described() -> None:
+    with pytest.raises(UnsupportedModelError, match=r"CONTRIBUTING.md says how to add a family"):
+        HookedVLM.from_hf(torch.nn.Linear(1, 1))
+    text = (Path(__file__).parents[3] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert "To add a model family" in text
 
 
 def test_a_joined_model_is_no_single_tower() -> None:

@@ -130,7 +130,7 @@ def _check_device(device: str | torch.device | None) -> None:
 
 def _no_device(names: list[str], device: object) -> CheckpointError:
     rule = f"a device that this machine has and this build of torch can use ({', '.join(names)}) or 'auto'"
-    return CheckpointError("Device is not available", rule, repr(str(device)))
+    return CheckpointError("Device is not available", rule, repr(str(device)), "Without a device it is the CPU.")
 
 
 def _dtype(dtype: str | torch.dtype) -> torch.dtype:
