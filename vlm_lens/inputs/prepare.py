@@ -148,6 +148,8 @@ def _check_markers(pieces: Sequence[Piece], n_images: int, marker: str) -> None:
     advice = f"Put {marker} where each image belongs"
     if n_images > 1 and n_markers == 1:
         advice += ", or pass a list of prompts for a batch"
+    if n_images and n_markers == 0:
+        advice += ", or say template='chat' if this is a question for the chat template"
     raise InputError(
         "Images and prompt do not match",
         f"as many {marker} in the prompt as images ({n_images})",

@@ -24,13 +24,19 @@ from vlm_lens.model.scaled_attention import (
 )
 
 
-class HeadInputs(NamedTuple):
-    """Normed inputs for each head, where a hook wrote one head's input and not another's; None where nobody did."""
+class HeadInput(NamedTuple):
+    """A normed input for each head; where no hook wrote it, only its gradient is wanted."""
 
-    q: Float[Tensor, "batch pos head_index d_model"] | None
-    k: Float[Tensor, "batch pos kv_head d_model"] | None
-    v: Float[Tensor, "batch pos kv_head d_model"] | None
-    is_written: tuple[bool, bool, bool]
+    normed: Float[Tensor, "batch pos head d_model"]
+    is_written: bool
+
+
+class HeadInputs(NamedTuple):
+    """The heads' own inputs to queries, keys and values; None where all heads read the stream as it is."""
+
+    q: HeadInput | None = None
+    k: HeadInput | None = None
+    v: HeadInput | None = None
 
 
 class Attention(nn.Module):
@@ -60,14 +66,12 @@ class Attention(nn.Module):
         mask: AttentionMask,
         angles: RotaryAngles | None = None,
         past: LayerKeysValues | None = None,
-        head_inputs: HeadInputs | None = None,
+        head_inputs: HeadInputs = HeadInputs(),  # noqa: B008, a tuple cannot change
     ) -> Float[Tensor, "batch pos d_model"]:
         """What the heads together write to the stream."""
-        per_head = head_inputs or HeadInputs(None, None, None, (False, False, False))
-        writes = per_head.is_written
-        q = self.hook_q(self._heads(self.q_proj, normed, per_head.q, writes[0]))
-        k = self.hook_k(self._heads(self.k_proj, normed, per_head.k, writes[1]))
-        v = self.hook_v(self._heads(self.v_proj, normed, per_head.v, writes[2]))
+        q = self.hook_q(self._heads(self.q_proj, normed, head_inputs.q))
+        k = self.hook_k(self._heads(self.k_proj, normed, head_inputs.k))
+        v = self.hook_v(self._heads(self.v_proj, normed, head_inputs.v))
         if angles is not None:
             q = self.hook_rot_q(rotated(q, angles))
             k = self.hook_rot_k(rotated(k, angles))
@@ -77,17 +81,17 @@ class Attention(nn.Module):
         return self._combined(self.hook_z(self._read(q, k, v, mask)))
 
     def _heads(
-        self, linear: nn.Module, normed: Tensor, per_head: Tensor | None, is_written: bool
+        self, linear: nn.Module, normed: Float[Tensor, "batch pos d_model"], own: HeadInput | None
     ) -> Float[Tensor, "batch pos head d_head"]:
         """A projection of the stream, head by head."""
         plain = linear(normed)
         plain = plain.view(*plain.shape[:-1], -1, self.cfg.d_head)
-        if per_head is None:
+        if own is None:
             return plain
         # Each head's input goes through the whole linear, quantised or not, and leaves by that head alone.
-        outputs = [linear(per_head[:, :, head]).view(plain.shape)[:, :, head] for head in range(plain.shape[2])]
+        outputs = [linear(own.normed[:, :, head]).view(plain.shape)[:, :, head] for head in range(plain.shape[2])]
         written = torch.stack(outputs, dim=2)
-        return written if is_written else value_of_one_gradient_of_other(plain, written)
+        return written if own.is_written else value_of_one_gradient_of_other(plain, written)
 
     def _read(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
         """What every query reads: fused, unless a hook rewrote scores or pattern."""

@@ -6,7 +6,7 @@ from einops import repeat
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from vlm_lens.model.attention import Attention, HeadInputs
+from vlm_lens.model.attention import Attention, HeadInput, HeadInputs
 from vlm_lens.model.attention_mask import AttentionMask
 from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.hook_point import HookPoint
@@ -57,27 +57,31 @@ class TransformerBlock(nn.Module):
         mlp_out = self.hook_mlp_out(self.mlp(self.ln2(self.hook_mlp_in(resid_mid))))
         return self.hook_resid_post(resid_mid + mlp_out)
 
-    def _head_inputs(self, resid_pre: Tensor) -> HeadInputs | None:
-        """Each head's own input, where hooks stand at one and may have written it."""
-        hook_all = self.hook_attn_in if self.cfg.n_kv == self.cfg.n_heads else None
-        hooks = (self.hook_q_input, self.hook_k_input, self.hook_v_input)
-        if (hook_all is None or hook_all.is_idle) and all(hook.is_idle for hook in hooks):
+    def _head_inputs(self, resid_pre: Float[Tensor, "batch pos d_model"]) -> HeadInputs:
+        """Each head's own input, where somebody stands at one and may have written it."""
+        shared = None
+        if self.cfg.n_kv == self.cfg.n_heads and not self.hook_attn_in.is_idle:
+            shared = self.hook_attn_in.observe(self._per_head(resid_pre, self.cfg.n_heads))
+        return HeadInputs(
+            self._head_input(self.hook_q_input, resid_pre, self.cfg.n_heads, shared),
+            self._head_input(self.hook_k_input, resid_pre, self.cfg.n_kv, shared),
+            self._head_input(self.hook_v_input, resid_pre, self.cfg.n_kv, shared),
+        )
+
+    def _head_input(
+        self, hook: HookPoint, resid_pre: Tensor, n_heads: int, shared: tuple[Tensor, bool] | None
+    ) -> HeadInput | None:
+        """What one of the three hooks, after the one they share, left of the stream for each head."""
+        if hook.is_idle and shared is None:
             return None
-        shared, is_shared_written, reads = resid_pre, False, True
-        if hook_all is not None and not hook_all.is_idle:
-            shared, is_shared_written = hook_all.observe(self._per_head(resid_pre, self.cfg.n_heads))
-            reads = hook_all.only_reads
-        inputs: list[Tensor | None] = []
-        writes = []
-        for hook, n_heads in zip(hooks, (self.cfg.n_heads, self.cfg.n_kv, self.cfg.n_kv), strict=True):
-            seen = shared if shared.ndim == 4 else self._per_head(resid_pre, n_heads)
-            seen, is_written = (seen, False) if hook.is_idle else hook.observe(seen)
-            is_written = is_written or is_shared_written
-            is_needed = is_written or (seen.requires_grad and not (reads and hook.only_reads))
-            inputs.append(self._normed(seen) if is_needed else None)
-            writes.append(is_written)
-        q, k, v = inputs
-        return HeadInputs(q, k, v, is_written=(writes[0], writes[1], writes[2]))
+        seen, is_written = (self._per_head(resid_pre, n_heads), False) if shared is None else shared
+        if not hook.is_idle:
+            seen, is_own = hook.observe(seen)
+            is_written = is_written or is_own
+        only_reads = hook.only_reads and (shared is None or self.hook_attn_in.only_reads)
+        if is_written or (seen.requires_grad and not only_reads):
+            return HeadInput(self._normed(seen), is_written)
+        return None
 
     def _normed(self, per_head: Tensor) -> Tensor:
         """Heads' inputs through the first norm. Whoever writes the norm's hooks is shown these too, head by head."""
