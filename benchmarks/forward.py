@@ -4,9 +4,11 @@
     python benchmarks/forward.py --device cuda --dtype bfloat16 --d-model 4096
 
 One LLaVA with random weights is held twice over the same parameters: as `transformers` runs it
-(sdpa), and as `HookedVLM` runs it. Their logits are compared before anything is timed. Then every
-round times each contestant once, in an order that turns, so that whatever else the machine does
-falls on all alike. What is reported are medians and quartiles of the rounds; the raw times go to
+(sdpa), and as `HookedVLM` runs it. `transformers` also runs the tower's last block,
+which feeds nothing and which `HookedVLM` leaves out; the logits are the same. They are compared
+before anything is timed. Then every round times each contestant once, in an order that turns, so
+that whatever else the machine does falls on all alike. What is reported are medians and quartiles of
+the rounds; the raw times go to
 `benchmarks/results/forward-<device>-<dtype>.json`.
 """
 

@@ -5,11 +5,10 @@ from typing import Any
 
 from torch import Tensor
 
-from vlm_lens.errors import InputError
 from vlm_lens.inputs import Inputs
 from vlm_lens.inputs.entries import entries_of
 from vlm_lens.model.config import TransformerConfig
-from vlm_lens.model.generation import Generation, Step, generated, stream_tokens
+from vlm_lens.model.generation import Generation, Step, check_prompts, generated, stream_tokens
 from vlm_lens.model.hooked_root import NamesFilter
 from vlm_lens.model.sampling import Sampling
 
@@ -19,6 +18,7 @@ class Generates:
 
     cfg: TransformerConfig
     padded_tokens: Callable[..., tuple[Tensor, Tensor]]
+    selected_names: Callable[[NamesFilter], list[str]]
 
     def generate(
         self,
@@ -49,22 +49,22 @@ class Generates:
             on_token: called with each `Step` as it comes.
 
         Raises:
-            InputError: prompts that end in padding, or more positions than the context has.
+            InputError: see `stream`.
         """
         inputs = self.prompts_of(inputs)
-        sampling = Sampling(do_sample, temperature, top_k, top_p, seed)
         ends, caches = self._end_tokens(eos_token_id), return_cache or names_filter is not None
-        if max_new_tokens < 1:
-            raise InputError("max_new_tokens", "at least 1", max_new_tokens)
-        steps = stream_tokens(
-            self,
+        steps = self.stream(
             inputs,
             max_new_tokens=max_new_tokens,
-            sampling=sampling,
-            end_tokens=ends,
+            eos_token_id=ends,
             names_filter=names_filter,
-            caches=caches,
+            return_cache=return_cache,
             use_cache=use_cache,
+            do_sample=do_sample,
+            temperature=temperature,
+            top_k=top_k,
+            top_p=top_p,
+            seed=seed,
         )
         return generated(self, inputs, steps, on_token, ends, caches, use_cache)
 
@@ -76,23 +76,31 @@ class Generates:
         eos_token_id: int | Iterable[int] | None = None,
         names_filter: NamesFilter = None,
         return_cache: bool = False,
+        use_cache: bool = True,
         **sampling: Any,
     ) -> Iterator[Step]:
         """Generate token by token: `for step in vlm.stream(inputs): step.strings`; stop whenever you like.
 
         Args:
-            inputs, max_new_tokens, eos_token_id: as `generate`.
+            inputs, max_new_tokens, eos_token_id, use_cache: as `generate`.
             names_filter, return_cache: which activations each `Step` carries.
             sampling: the fields of `Sampling`.
+
+        Raises:
+            InputError: at once, for prompts that end in padding, or more positions than the context has.
+            HookError: at once, for a name in `names_filter` that does not exist.
         """
+        inputs = self.prompts_of(inputs)
+        check_prompts(inputs, max_new_tokens, self.cfg.n_ctx)
+        caches = return_cache or names_filter is not None
         return stream_tokens(
             self,
-            self.prompts_of(inputs),
+            inputs,
             max_new_tokens=max_new_tokens,
             sampling=Sampling(**sampling),
             end_tokens=self._end_tokens(eos_token_id),
-            names_filter=names_filter,
-            caches=return_cache or names_filter is not None,
+            names=self.selected_names(names_filter) if caches else [],
+            use_cache=use_cache,
         )
 
     def prompts_of(self, inputs: Any) -> Any:

@@ -1,6 +1,6 @@
 """Generation with a key-value cache: one token a step, every hook at every step."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -12,7 +12,7 @@ from torch import Tensor
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import piece_strings
 from vlm_lens.model.cache import ActivationCache
-from vlm_lens.model.hooked_root import NamesFilter, position_axis
+from vlm_lens.model.hooked_root import position_axis
 from vlm_lens.model.key_value_cache import KeyValueCache
 from vlm_lens.model.sampling import Sampling
 
@@ -74,6 +74,23 @@ class Generation:
         return "".join(f"<pre>{escape(text)}</pre>" for text in self.texts)
 
 
+def check_prompts(inputs: Any, max_new_tokens: int, n_ctx: int) -> None:
+    """Raise for prompts that cannot be continued by so many tokens.
+
+    Raises:
+        InputError: no token to add, prompts that end in padding, or more positions than the context has.
+    """
+    if max_new_tokens < 1:
+        raise InputError("max_new_tokens", "at least 1", max_new_tokens)
+    n_positions = inputs["input_ids"].shape[1]
+    if n_positions + max_new_tokens > n_ctx:
+        got = f"{n_positions} + {max_new_tokens} new"
+        raise InputError("Generation exceeds the context", f"at most {n_ctx} positions", got, "Lower max_new_tokens.")
+    if not bool(inputs["attention_mask"][:, -1].all()):
+        advice = "Pad on the left, as prepare does."
+        raise InputError("Prompts end in padding", "a real token at the last position", "padding", advice)
+
+
 def stream_tokens(
     model: Any,
     inputs: Any,
@@ -81,8 +98,7 @@ def stream_tokens(
     max_new_tokens: int,
     sampling: Sampling,
     end_tokens: Iterable[int],
-    names_filter: NamesFilter = None,
-    caches: bool = False,
+    names: Sequence[str] = (),
     use_cache: bool = True,
 ) -> Iterator[Step]:
     """Generate token by token.
@@ -91,32 +107,21 @@ def stream_tokens(
 
     Args:
         model: the decoder.
-        inputs: a mapping with `input_ids` and `attention_mask`, padded on the left.
+        inputs: a mapping with `input_ids` and `attention_mask`, which `check_prompts` has passed.
         max_new_tokens: how many at most.
         sampling: how each is chosen.
         end_tokens: a row ends with one of these.
-        names_filter: which activations to keep, where `caches`.
-        caches: whether to keep activations.
+        names: which activations to keep.
         use_cache: keep keys and values (else every step runs the whole sequence, for comparison).
-
-    Raises:
-        InputError: where prompt and new tokens exceed the context.
     """
     start = inputs["input_ids"].to(model.cfg.device)
-    n_ctx = model.cfg.n_ctx
-    if start.shape[1] + max_new_tokens > n_ctx:
-        got = f"{start.shape[1]} + {max_new_tokens} new"
-        raise InputError("Generation exceeds the context", f"at most {n_ctx} positions", got, "Lower max_new_tokens.")
-    if not bool(inputs["attention_mask"][:, -1].all()):
-        advice = "Pad on the left, as prepare does."
-        raise InputError("Prompts end in padding", "a real token at the last position", "padding", advice)
     ends = torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=start.device)
     generator = None if sampling.seed is None else torch.Generator(start.device).manual_seed(sampling.seed)
     past = KeyValueCache(model.cfg.n_layers, start.shape[1] + max_new_tokens) if use_cache else None
     given, rows = inputs, start.tolist()
     has_ended: Bool[Tensor, " batch"] = torch.zeros(len(start), dtype=torch.bool, device=start.device)
     for index in range(max_new_tokens):
-        saved, hooks, _ = model.get_caching_hooks(names_filter) if caches else ({}, [], [])
+        saved, hooks, _ = model.get_caching_hooks(names)
         with torch.no_grad(), model.hooks(fwd_hooks=hooks):
             logits = model(given, only_last=True, past=past)[:, -1].to(start.device)
         tokens = sampling.chosen(logits, generator)
