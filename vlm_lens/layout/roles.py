@@ -16,7 +16,7 @@ ROLES: Final[tuple[Role, ...]] = (
 """Every role; its place here is the number that a layout's `role_ids` hold."""
 
 DERIVED_NAMES: Final[tuple[str, ...]] = (
-    "last", "last_row", "text", "prompt", "predicting", "all",
+    "last", "last_row", "text", "prompt", "prompt_text", "predicting", "all",
 )  # fmt: skip
 """Names of positions that are not roles: see `TokenLayout.positions`."""
 

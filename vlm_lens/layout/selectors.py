@@ -1,9 +1,10 @@
 """Selectors: the ways to say which positions are meant, and how each is resolved."""
 
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import numpy as np
 from torch import Tensor
@@ -11,8 +12,24 @@ from torch import Tensor
 from vlm_lens.errors import PositionError
 from vlm_lens.layout.regions import Region
 
-Selector = str | Region | SupportsIndex | slice | Tensor | np.ndarray | Iterable
-"""A name, a region, an int, a slice, a boolean mask [pos] or [batch pos], or several of these.
+
+@dataclass(frozen=True)
+class Except:
+    """Some positions without others: `Except("image", but=cat)`, `Except("prompt_text", but="last")`.
+
+    Attributes:
+        positions: where to start from.
+        but: what is left out of it.
+    """
+
+    positions: Any
+    but: Any
+
+
+Selector = str | Region | Except | SupportsIndex | slice | Tensor | np.ndarray | Mapping | Iterable
+"""A name, a region, an int, a slice, a boolean mask [pos] or [batch pos], or several of these together.
+
+`{row: selector}` says it row by row of the batch; `Except(these, but=those)` leaves some out.
 
 Ints and slice bounds below zero count back from the end of the prompt, so that they keep their
 meaning while tokens are generated: -1 is the last prompt position.
@@ -34,10 +51,21 @@ def resolve(
         PositionError: a position that the row does not have, a mask of another length, or
             something that is no selector.
     """
+
+    def resolved(part: object) -> set[int]:
+        return resolve(
+            part, row, n_positions=n_positions, n_prompt=n_prompt,
+            name_to_positions=name_to_positions, region_to_positions=region_to_positions,
+        )  # fmt: skip
+
     if isinstance(selector, str):
         return set(name_to_positions(selector))
     if isinstance(selector, Region):
         return set(region_to_positions(selector))
+    if isinstance(selector, Except):
+        return resolved(selector.positions) - resolved(selector.but)
+    if isinstance(selector, Mapping):
+        return resolved(selector[row]) if row in selector else set()
     if isinstance(selector, slice):
         return _from_slice(selector, n_positions, n_prompt)
     if isinstance(selector, np.ndarray | Tensor):
@@ -49,13 +77,7 @@ def resolve(
         members = list(selector)
         if members and all(isinstance(member, bool) for member in members):
             return _from_mask(np.array(members), row, n_positions, n_prompt)
-        positions: set[int] = set()
-        for member in members:
-            positions |= resolve(
-                member, row, n_positions=n_positions, n_prompt=n_prompt,
-                name_to_positions=name_to_positions, region_to_positions=region_to_positions,
-            )  # fmt: skip
-        return positions
+        return set().union(*map(resolved, members))
     return _from_ints([selector], n_positions, n_prompt)
 
 
@@ -124,6 +146,6 @@ def _from_mask(mask: np.ndarray, row: int, n_positions: int, n_prompt: int) -> s
 def _no_selector(value: object) -> PositionError:
     return PositionError(
         "Selector is not understood",
-        "a name, a region, an int, a slice, a boolean mask, or a list of these",
+        "a name, a region, an int, a slice, a boolean mask, {row: selector}, or a list of these",
         f"{type(value).__name__} {value!r}",
     )

@@ -113,9 +113,11 @@ class TokenLayout:
 
         Names are the roles and: `last` (the last prompt position), `last_row` (the final row of
         patches of the last image), `text` (neither image nor padding), `prompt` (neither
-        generated nor padding), `predicting` (the last prompt position and every generated one:
-        the rows that produce the generated tokens), `all` (all but padding). A role that does not
-        occur has no positions; that is no error here.
+        generated nor padding), `prompt_text` (the prompt without its images, the last position
+        with it: `Except("prompt_text", but="last")` leaves that out), `predicting` (the last
+        prompt position and every generated one: the rows that produce the generated tokens),
+        `all` (all but padding). A role that does not occur has no positions; that is no error
+        here.
 
         Raises:
             PositionError: an unknown name, a position that does not exist, or a region of
@@ -163,6 +165,8 @@ class TokenLayout:
                 return (is_real & (roles != _ROLE_ID["image"])).nonzero().flatten().tolist()
             case "prompt":
                 return prompt
+            case "prompt_text":
+                return (is_real & ~is_generated & (roles != _ROLE_ID["image"])).nonzero().flatten().tolist()
             case "last":
                 return prompt[-1:]
             case "predicting":
