@@ -112,9 +112,9 @@ def test_the_kernel_runs_in_every_layer_whose_scores_and_pattern_are_not_written
 
     everywhere = 4  # two vision blocks before the features, two of the decoder
     assert calls_with() == everywhere
-    assert calls_with((MASK, block)) == everywhere
+    assert calls_with((MASK, block)) == everywhere + 1  # the queries that lost a key are read again, they alone
     assert calls_with((PATTERN, lambda pattern, hook: None)) == everywhere
-    assert calls_with((MASK, block), (PATTERN, lambda pattern, hook: None)) == everywhere
+    assert calls_with((MASK, block), (PATTERN, lambda pattern, hook: None)) == everywhere + 1
     assert calls_with((PATTERN, lambda pattern, hook: pattern.flip(-1))) == everywhere - 1
     assert calls_with((lambda name: name.endswith("hook_pattern"), lambda pattern, hook: pattern.flip(-1))) == 0
 
@@ -140,3 +140,13 @@ def test_blocked_values_move_nothing(family: str) -> None:
         moved = vlm.run_with_hooks(inputs, fwd_hooks=[*hooks, ("blocks.1.attn.hook_v", scramble)])
     assert torch.equal(blocked[:, 10:], moved[:, 10:])
     assert not torch.equal(blocked[:, 5:10], moved[:, 5:10])
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_queries_that_lost_no_key_keep_their_bits(family: str) -> None:
+    vlm = tiny_vlm(family)
+    inputs = tiny_inputs(vlm, is_padded=False)
+    with torch.no_grad():
+        clean, blocked = vlm(inputs), vlm.run_with_hooks(inputs, fwd_hooks=[(MASK, block)])
+    assert torch.equal(blocked[:, :10], clean[:, :10])
+    assert not torch.equal(blocked[:, 10:], clean[:, 10:])

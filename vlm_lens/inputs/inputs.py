@@ -74,6 +74,16 @@ class Inputs(Mapping[str, Tensor]):
             pixel_values=None if pixels is None else pixels.to(device=device, dtype=dtype),
         )
 
+    def continued(self, tokens: Int[Tensor, " batch"]) -> "Inputs":
+        """The same inputs with one generated token more in every row."""
+        new = tokens.to(self.device)[:, None]
+        return replace(
+            self,
+            input_ids=torch.cat((self.input_ids, new), dim=1),
+            attention_mask=torch.cat((self.attention_mask, torch.ones_like(new)), dim=1),
+            layout=self.layout.extended(1),
+        )
+
     def row(self, row: int) -> "Inputs":
         """One row alone, without its padding."""
         layout = self.layout.row(row)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vlm_lens._tl import FactoredMatrix
 from vlm_lens.errors import HookError
-from vlm_lens.model.attention_mask import AttentionMask
+from vlm_lens.model.attention_mask import AttentionMask, Restriction
 from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.hook_point import HookPoint, MaskHookPoint, value_of_one_gradient_of_other
 from vlm_lens.model.key_value_cache import LayerKeysValues
@@ -95,44 +95,52 @@ class Attention(nn.Module):
 
     def _read(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask) -> Tensor:
         """What every query reads: fused, unless a hook rewrote scores or pattern."""
-        scale = 1.0 / self.cfg.attn_scale
-        allowed, is_masked = self._allowed(mask)
-        kernel_mask = allowed if is_masked else mask.kernel_mask
-        is_causal = False if is_masked else mask.kernel_flag
+        restriction = self._restriction(mask)
         if self.hook_attn_scores.is_idle and self.hook_pattern.is_idle:
-            return fused_attention(q, k, v, kernel_mask, is_causal, scale)
+            return self._fused(q, k, v, mask, restriction)
 
-        scores = attention_scores(q, k, mask.allowed if allowed is None else allowed, scale)
+        allowed = mask.allowed if restriction is None else restriction.allowed
+        scores = attention_scores(q, k, allowed, 1.0 / self.cfg.attn_scale)
         scores, is_scores_written = self.hook_attn_scores.observe(scores)
         if self.hook_attn_scores.only_reads and self.hook_pattern.is_idle:
-            return fused_attention(q, k, v, kernel_mask, is_causal, scale)
+            return self._fused(q, k, v, mask, restriction)
         pattern, is_pattern_written = self.hook_pattern.observe(attention_pattern(scores))
         if is_scores_written or is_pattern_written:
             return read_by(pattern, v)
-        fused = fused_attention(q, k, v, kernel_mask, is_causal, scale)
+        fused = self._fused(q, k, v, mask, restriction)
         only_reads = self.hook_attn_scores.only_reads and self.hook_pattern.only_reads
         if only_reads or not pattern.requires_grad:
             return fused
         return value_of_one_gradient_of_other(fused, read_by(pattern, v))
 
-    def _allowed(self, mask: AttentionMask) -> tuple[Tensor | None, bool]:
-        """The mask that hooks left, and whether they wrote it. It can block edges and never grants one."""
+    def _fused(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, restriction: Restriction | None) -> Tensor:
+        """The fused result. Only queries that lost a key are given a mask; all others keep their bits and speed."""
+        scale = 1.0 / self.cfg.attn_scale
+        if restriction is not None and restriction.is_everywhere:
+            return fused_attention(q, k, v, restriction.allowed, False, scale)
+        z = fused_attention(q, k, v, mask.kernel_mask, mask.kernel_flag, scale)
+        if restriction is None:
+            return z
+        rows = restriction.rows
+        part = fused_attention(q[:, :, rows], k, v, restriction.allowed[:, :, rows], False, scale)
+        return z.index_copy(1, rows, part)
+
+    def _restriction(self, mask: AttentionMask) -> Restriction | None:
+        """What hooks left of the mask; None where they blocked nothing."""
         if self.hook_mask.is_idle:
-            return None, False
-        seen, is_written = self.hook_mask.observe(mask.allowed)
-        if not is_written:
-            return mask.allowed, False
-        allowed = seen & mask.allowed
-        is_left_alone = (mask.allowed.any(dim=-1) & ~allowed.any(dim=-1)).any()
-        if bool(is_left_alone):
-            queries = torch.nonzero(mask.allowed.any(dim=-1) & ~allowed.any(dim=-1))[:, -1].unique()
+            return None
+        seen = self.hook_mask(mask.allowed)
+        if seen is mask.allowed or self.hook_mask.only_reads:
+            return None
+        restriction = mask.restricted(seen)
+        if restriction.lonely:
             raise HookError(
                 f"Hook on {self.hook_mask.name}",
                 "every query to keep at least one key",
-                f"none for query position {', '.join(map(str, queries[:8].tolist()))}",
+                f"none for query position {', '.join(map(str, restriction.lonely[:8]))}",
                 "Leave each query itself, or the first position, to attend to.",
             )
-        return allowed, True
+        return restriction if len(restriction.rows) else None
 
     def _combined(self, z: Float[Tensor, "batch pos head_index d_head"]) -> Tensor:
         """The heads' results, summed by the output linear."""

@@ -1,12 +1,32 @@
 """Who may attend to whom: a rule, written out as a tensor only where somebody needs one."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Restriction:
+    """What hooks left of an attention mask.
+
+    Attributes:
+        allowed: True where a query may still attend to a key.
+        rows: the queries of this pass that lost a key, counted within the pass.
+        lonely: the queries that have no key left and had one before.
+    """
+
+    allowed: Bool[Tensor, "batch heads query_pos key_pos"]
+    rows: Int[Tensor, " touched"]
+    lonely: tuple[int, ...]
+
+    @property
+    def is_everywhere(self) -> bool:
+        """Whether every query lost a key."""
+        return len(self.rows) == self.allowed.shape[-2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +53,23 @@ class AttentionMask:
     window: int | None
     is_real: Bool[Tensor, "batch key_pos"] | None
     device: torch.device
+    _seen: dict[int, tuple[Tensor, Restriction]] = field(default_factory=dict, init=False, repr=False)
+
+    def restricted(self, seen: Bool[Tensor, "batch heads query_pos key_pos"]) -> Restriction:
+        """What a mask that hooks have written leaves: it can block edges and never grants one.
+
+        Hooks that give several layers one tensor have it examined once; on a GPU that is one wait instead of many.
+        """
+        if id(seen) in self._seen:
+            return self._seen[id(seen)][1]
+        allowed = seen & self.allowed
+        had_key, has_key = self.allowed.any(dim=-1), allowed.any(dim=-1)
+        is_touched = (allowed != self.allowed).any(dim=-1).flatten(0, -2).any(dim=0)
+        rows = is_touched.nonzero().flatten()
+        lonely = (had_key & ~has_key).flatten(0, -2).any(dim=0).nonzero().flatten().tolist()
+        restriction = Restriction(allowed, rows, tuple(lonely))
+        self._seen[id(seen)] = (seen, restriction)  # the tensor is kept, so that its id stays its own
+        return restriction
 
     @cached_property
     def is_windowed(self) -> bool:

@@ -1,6 +1,7 @@
 """The verbs of generation: all at once, or token by token."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor
@@ -35,6 +36,7 @@ class Generates:
         return_cache: bool = False,
         use_cache: bool = True,
         on_token: Callable[[Step], None] | None = None,
+        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> Generation:
         """Continue the prompts, greedily or by sampling; hooks that stand are seen at every step.
 
@@ -47,6 +49,7 @@ class Generates:
             return_cache: keep activations although `names_filter` is None (then all but those computed when asked for).
             use_cache: keep keys and values; else every step runs the whole sequence (for comparison).
             on_token: called with each `Step` as it comes.
+            around: see `stream`.
 
         Raises:
             InputError: see `stream`.
@@ -65,6 +68,7 @@ class Generates:
             top_k=top_k,
             top_p=top_p,
             seed=seed,
+            around=around,
         )
         return generated(self, inputs, steps, on_token, ends, caches, use_cache)
 
@@ -77,6 +81,7 @@ class Generates:
         names_filter: NamesFilter = None,
         return_cache: bool = False,
         use_cache: bool = True,
+        around: Callable[[], AbstractContextManager[Any]] = nullcontext,
         **sampling: Any,
     ) -> Iterator[Step]:
         """Generate token by token: `for step in vlm.stream(inputs): step.strings`; stop whenever you like.
@@ -84,6 +89,7 @@ class Generates:
         Args:
             inputs, max_new_tokens, eos_token_id, use_cache: as `generate`.
             names_filter, return_cache: which activations each `Step` carries.
+            around: makes a context that is entered for each run of the model, and left before the step is yielded.
             sampling: the fields of `Sampling`.
 
         Raises:
@@ -101,6 +107,7 @@ class Generates:
             end_tokens=self._end_tokens(eos_token_id),
             names=self.selected_names(names_filter) if caches else [],
             use_cache=use_cache,
+            around=around,
         )
 
     def prompts_of(self, inputs: Any) -> Any:

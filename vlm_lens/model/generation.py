@@ -1,6 +1,7 @@
 """Generation with a key-value cache: one token a step, every hook at every step."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from html import escape
 from typing import Any
@@ -10,7 +11,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vlm_lens.errors import InputError
-from vlm_lens.inputs import piece_strings
+from vlm_lens.inputs import Inputs, piece_strings
 from vlm_lens.model.cache import ActivationCache
 from vlm_lens.model.hooked_root import position_axis
 from vlm_lens.model.key_value_cache import KeyValueCache
@@ -100,10 +101,11 @@ def stream_tokens(
     end_tokens: Iterable[int],
     names: Sequence[str] = (),
     use_cache: bool = True,
+    around: Callable[[], AbstractContextManager[Any]] = nullcontext,
 ) -> Iterator[Step]:
     """Generate token by token.
 
-    The hooks that cache stand only while the model runs, so that a consumer who stops early leaves none.
+    Hooks stand only while the model runs, so that a consumer who stops early leaves none.
 
     Args:
         model: the decoder.
@@ -113,6 +115,7 @@ def stream_tokens(
         end_tokens: a row ends with one of these.
         names: which activations to keep.
         use_cache: keep keys and values (else every step runs the whole sequence, for comparison).
+        around: makes a context that is entered for each run of the model.
     """
     start = inputs["input_ids"].to(model.cfg.device)
     ends = torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=start.device)
@@ -122,7 +125,7 @@ def stream_tokens(
     has_ended: Bool[Tensor, " batch"] = torch.zeros(len(start), dtype=torch.bool, device=start.device)
     for index in range(max_new_tokens):
         saved, hooks, _ = model.get_caching_hooks(names)
-        with torch.no_grad(), model.hooks(fwd_hooks=hooks):
+        with torch.no_grad(), around(), model.hooks(fwd_hooks=hooks):
             logits = model(given, only_last=True, past=past)[:, -1].to(start.device)
         tokens = sampling.chosen(logits, generator)
         tokens = tokens.masked_fill(has_ended, model.pad_token_id)
@@ -144,6 +147,8 @@ def _strings(model: Any, new: list[list[int]], before: list[list[int]]) -> list[
 
 def _continued(given: Any, tokens: Int[Tensor, " batch"]) -> Any:
     """The whole sequence so far, for a run that keeps no keys and values."""
+    if isinstance(given, Inputs):
+        return given.continued(tokens)
     mask = given["attention_mask"].to(tokens.device)
     return {
         **given,

@@ -37,9 +37,20 @@ class HookPoint(_tl.HookPoint):
             and all(getattr(hook, "reads_only", False) for hook in known)
         )
 
+    @property
+    def may_edit(self) -> bool:
+        """Whether something stands here that could edit the activation in place: any hook that does not say it won't.
+
+        A hook says so by an attribute: `reads_only`, or `returns_new` (it may return another tensor).
+        """
+        known = [handle.user_hook for handle in self.fwd_hooks]
+        return len(known) < len(self._forward_hooks) or not all(
+            getattr(hook, "reads_only", False) or getattr(hook, "returns_new", False) for hook in known
+        )
+
     def forward(self, x: Tensor) -> Tensor:
         """The activation itself, or a copy of it for hooks that might edit it in place."""
-        return x if self.only_reads else _copy(x)
+        return _copy(x) if self._forward_hooks and self.may_edit else x
 
     def observe(self, value: Tensor) -> tuple[Tensor, bool]:
         """Show a value that was computed beside the fast path.
@@ -52,7 +63,7 @@ class HookPoint(_tl.HookPoint):
             self(value)
             return value, False
         seen = self(value)
-        return seen, not _is_same(seen, value)
+        return seen, seen is not value and not _is_same(seen, value)
 
     def accepts(self, before: torch.Size, after: torch.Size) -> bool:
         """Whether a hook may turn an activation of one shape into one of another."""
@@ -97,13 +108,6 @@ class MaskHookPoint(HookPoint):
     def __init__(self, n_heads: int) -> None:
         super().__init__()
         self.n_heads = n_heads
-
-    def observe(self, value: Tensor) -> tuple[Tensor, bool]:
-        """As `HookPoint.observe`, for a mask that may have grown a head axis."""
-        if self.only_reads:
-            return super().observe(value)
-        seen = self(value)
-        return seen, not torch.equal(*torch.broadcast_tensors(seen, value))
 
     def accepts(self, before: torch.Size, after: torch.Size) -> bool:
         """The same shape, or one mask for each head in place of one for all."""

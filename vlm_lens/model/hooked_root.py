@@ -140,6 +140,22 @@ class HookedRoot(_tl.HookedRootModule):
                 self.reset_hooks(clear_contexts, including_permanent=False, level=level)
             self.context_level = outer
 
+    def run_with_hooks(
+        self,
+        *model_args: Any,
+        fwd_hooks: Sequence[tuple[str | Callable[[str], bool], Any]] = (),
+        bwd_hooks: Sequence[tuple[str | Callable[[str], bool], Any]] = (),
+        reset_hooks_end: bool = True,
+        clear_contexts: bool = False,
+        **model_options: Any,
+    ) -> Any:
+        """Run with hooks that are gone afterwards; see `HookedRootModule.run_with_hooks`.
+
+        The model is called as a module, so that whatever is attached to it is told of the run.
+        """
+        with self.hooks(fwd_hooks, bwd_hooks, reset_hooks_end, clear_contexts):
+            return self(*model_args, **model_options)
+
     def add_caching_hooks(
         self,
         names_filter: NamesFilter = None,
