@@ -1,18 +1,24 @@
 """The TransformerLens of vision-language models."""
 
+from vlm_lens.attachments import Reader, Writer
 from vlm_lens.hooked_clip import HookedCLIP
+from vlm_lens.hooked_transformer import HookedTransformer
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs import Inputs
-from vlm_lens.layout import Region, TokenLayout
+from vlm_lens.interventions import AttentionKnockout
+from vlm_lens.layout import Except, Region, TokenLayout
 from vlm_lens.model.cache import ActivationCache
-from vlm_lens.model.transformer import HookedTransformer
 
 __all__ = [
     "ActivationCache",
+    "AttentionKnockout",
+    "Except",
     "HookedCLIP",
     "HookedTransformer",
     "HookedVLM",
     "Inputs",
+    "Reader",
     "Region",
     "TokenLayout",
+    "Writer",
 ]

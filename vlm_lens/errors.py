@@ -27,6 +27,10 @@ class PositionError(VlmLensError, ValueError):
     """A position, role or region that the sequence does not have."""
 
 
+class EmptySelectionError(PositionError):
+    """A selection of positions or layers that means none: the object that has it would touch nothing."""
+
+
 class HookError(VlmLensError, ValueError):
     """A hook name that does not exist, or a hook that returned another shape."""
 

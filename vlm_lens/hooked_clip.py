@@ -6,6 +6,7 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from vlm_lens.attachments import Runs
 from vlm_lens.demo import clip_folder
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import open_image
@@ -13,7 +14,7 @@ from vlm_lens.model.loading import clip_parts, load_clip
 from vlm_lens.model.two_towers import TwoTowers
 
 
-class HookedCLIP(TwoTowers):
+class HookedCLIP(Runs, TwoTowers):
     """A CLIP model with every activation of both towers readable and writable.
 
     The vision tower's hooks stand under `vision.`, the text tower's under `text.`.

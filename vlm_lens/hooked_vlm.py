@@ -10,13 +10,14 @@ from torch import nn
 
 from vlm_lens.demo import vlm_folder
 from vlm_lens.errors import InputError
+from vlm_lens.hooked_transformer import HookedTransformer
 from vlm_lens.inputs import Inputs, prepare
 from vlm_lens.inputs.prepare import Images
 from vlm_lens.model.joined import JoinedTransformer
 from vlm_lens.model.loading import joined_parts, load_joined
 
 
-class HookedVLM(JoinedTransformer):
+class HookedVLM(HookedTransformer, JoinedTransformer):
     """A vision-language model with every activation of both towers readable and writable.
 
     The decoder's hooks stand at the root under TransformerLens's names (`blocks.7.attn.hook_pattern`), the vision

@@ -17,7 +17,6 @@ from vlm_lens.model.full_cache import FullCache
 from vlm_lens.model.generates import Generates
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.key_value_cache import KeyValueCache
-from vlm_lens.model.loading import tower_parts
 from vlm_lens.model.loss import follows_a_token, next_token_loss
 from vlm_lens.model.norm import Norm
 from vlm_lens.model.parts import TransformerParts
@@ -65,20 +64,6 @@ class HookedTransformer(FullCache, StackedWeights, Vocabulary, Generates):
             self.unembed = Unembed(parts.unembed, cfg.d_vocab)
         self.take_mode_of(parts.ln_final)
         self.setup()
-
-    @classmethod
-    def from_hf(cls, model: nn.Module, tokenizer: Any = None) -> "HookedTransformer":
-        """Hook a decoder or a tower of `transformers` that is already in memory.
-
-        Args:
-            model: a `LlamaForCausalLM`, `MistralForCausalLM`, `Qwen2ForCausalLM`, `CLIPVisionModel`, `CLIPTextModel` or
-                `SiglipVisionModel`.
-            tokenizer: the checkpoint's tokenizer, for the verbs that take text.
-
-        Raises:
-            UnsupportedModelError: for another class, with the supported ones.
-        """
-        return HookedTransformer(*tower_parts(model), tokenizer=tokenizer)
 
     def forward(
         self,

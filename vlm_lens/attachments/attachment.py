@@ -1,0 +1,108 @@
+"""What can be attached: writers and readers."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar, Literal, NamedTuple
+
+from torch import Tensor
+
+from vlm_lens.attachments.described import described
+from vlm_lens.attachments.fingerprint import fingerprint_of
+from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.here import Here
+from vlm_lens.attachments.hook_names import hook_names_of
+from vlm_lens.attachments.record import Record
+
+
+@dataclass(frozen=True, eq=False)
+class Attachment:
+    """Something that stands at hooks of a model while it runs. A value: it holds nothing of a run and can be reused.
+
+    Attributes:
+        name: what it is called in results and figures; its class where empty.
+        on_empty: "raise" where it finds nothing to act on, or "skip", as when a picture has no register tokens.
+    """
+
+    name: str = field(default="", kw_only=True)
+    on_empty: Literal["raise", "skip"] = field(default="raise", kw_only=True)
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.__repr__ = Attachment.__repr__  # type: ignore[method-assign]  # or dataclass would spell tensors out
+
+    @property
+    def label(self) -> str:
+        """The name, or the class where it has none."""
+        return self.name or type(self).__name__
+
+    def field(self, name: str, *default: Any) -> Any:
+        """A field that a subclass may have or not: `hook`, `layers`, `heads`, `positions`."""
+        return getattr(self, name, *default)
+
+    def fingerprint(self) -> str:
+        """A hash of what it says, the name aside: equal for equal contents, in every process."""
+        return fingerprint_of(self)
+
+    def hook_names(self, model: Any) -> list[str]:
+        """The hooks where it stands, by default those that its fields `hook` and `layers` name.
+
+        Raises:
+            HookError: for a hook that does not exist.
+            EmptySelectionError: for layers that the model has not.
+        """
+        return hook_names_of(model, self.field("hook"), self.field("layers", "all"), self.on_empty)
+
+    def check(self, ground: Ground) -> None:
+        """Raise before the model runs, if it cannot act on what will be run.
+
+        Raises:
+            EmptySelectionError: a field of positions (`positions`, `queries`, `keys`) that means none.
+            PositionError: positions that do not exist, or of another picture or row.
+            HookError: heads that the tower has not.
+        """
+        ground.check_positions(self, self.hook_names(ground.model))
+        ground.check_heads(self, self.hook_names(ground.model))
+
+    def __repr__(self) -> str:
+        shown = [
+            f"{one.name}={described(getattr(self, one.name))}"
+            for one in fields(self)
+            if getattr(self, one.name) is not one.default
+        ]
+        return f"{type(self).__name__}({', '.join(shown)})"
+
+
+class Writer(Attachment, ABC):
+    """An intervention: it replaces activations."""
+
+    edits_in_place: ClassVar[bool] = True
+    """Whether `write` may edit what it is given. One that says it never does saves a copy."""
+
+    @abstractmethod
+    def write(self, activation: Tensor, here: Here) -> Tensor | None:
+        """The activation as it goes on from here: another tensor of its shape, or None to leave it."""
+
+
+class Read(NamedTuple):
+    """What a reader kept of one activation, and where that stood."""
+
+    here: Here
+    value: Any
+
+
+class Reader(Attachment, ABC):
+    """A probe: it reduces activations as they pass, so that memory grows with its result."""
+
+    @abstractmethod
+    def read(self, activation: Tensor, here: Here) -> Any:
+        """What to keep of an activation; None keeps nothing. It must not edit what it is given."""
+
+    def result(self, reads: Sequence[Read], record: Record) -> Any:
+        """What `run[reader]` gives, from all that was kept, in the order of the run.
+
+        Args:
+            reads: layer by layer, step by step.
+            record: what was run: model, inputs, and the layout with the generated positions.
+        """
+        return {(read.here.name, read.here.step): read.value for read in reads}

@@ -1,0 +1,113 @@
+"""Writers that block edges of attention, before the softmax and with attention fused."""
+
+from abc import abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from einops import repeat
+from jaxtyping import Bool
+from torch import Tensor
+
+from vlm_lens.attachments.attachment import Writer
+from vlm_lens.attachments.current_pass import Sequences
+from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.here import Here
+from vlm_lens.attachments.hook_names import heads_of, hooks_in_layers, layers_of
+from vlm_lens.attachments.towers import Tower, tower_named
+from vlm_lens.errors import EmptySelectionError
+from vlm_lens.model.hook_point import MaskHookPoint
+from vlm_lens.model.positions import Positions
+
+
+class EdgeBlocker(Writer):
+    """A writer of `hook_mask`: it takes away edges of attention, and the weights of the others grow to sum to 1.
+
+    A subclass says which edges, by `blocked`; it has fields `layers`, and perhaps `heads` and `tower`.
+    """
+
+    edits_in_place: ClassVar[bool] = False
+    layers: Any
+
+    @property
+    def tower_name(self) -> str:
+        """The tower: the field `tower`, or the decoder."""
+        return str(self.field("tower", "decoder"))
+
+    @property
+    def chosen_heads(self) -> Any:
+        """The heads: the field `heads`, or all."""
+        return self.field("heads", None)
+
+    @abstractmethod
+    def blocked(self, layer: int, sequences: Sequences, queries: range) -> Bool[Tensor, "batch query_pos key_pos"]:
+        """True at the edges to take away, from some absolute query positions to all key positions up to the last.
+
+        Args:
+            layer: which layer.
+            sequences: all positions so far.
+            queries: the query positions wanted, the last of all.
+        """
+
+    def edges_differ_by_layer(self) -> bool:
+        """Whether `blocked` depends on the layer; if not, it is worked out once a pass."""
+        return False
+
+    def hook_names(self, model: Any) -> list[str]:
+        """The mask of each of its layers."""
+        return hooks_in_layers(tower_named(model, self.tower_name), "attn.hook_mask", self.layers, self.on_empty)
+
+    def write(self, activation: Bool[Tensor, "batch heads query_pos key_pos"], here: Here) -> Tensor:
+        """The mask without the blocked edges."""
+        memo, layer = here.current.memo, here.layer
+        assert layer is not None
+        # Layers that are given one mask and lose the same edges share the result, so that it is examined once.
+        key = ("edges", id(self), layer if self.edges_differ_by_layer() else None, id(activation))
+        if key not in memo:
+            blocked = self.blocked(layer, here.sequences, here.span)[:, None].to(activation.device)
+            assert isinstance(here.hook, MaskHookPoint)
+            chosen = heads_of(self.chosen_heads, here.hook.n_heads)
+            if chosen is not None:
+                is_chosen = torch.zeros(here.hook.n_heads, dtype=torch.bool, device=activation.device)
+                is_chosen[list(chosen)] = True
+                blocked = blocked & is_chosen[None, :, None, None]
+            memo[key] = (activation, activation & ~blocked)
+        kept: Tensor = memo[key][1]
+        return kept
+
+    def check(self, ground: Ground) -> None:
+        """As every attachment; and it must block an edge that exists.
+
+        Raises:
+            EmptySelectionError: where causality or padding forbids every one of its edges already.
+        """
+        super().check(ground)
+        tower = tower_named(ground.model, self.tower_name)
+        sequences = ground.planned.sequences(tower.name)  # type: ignore[arg-type]
+        if sequences is None:
+            return
+        depths = layers_of(self.layers, tower.transformer.cfg.n_layers, on_empty=self.on_empty)
+        everywhere = range(sequences.n_positions)
+        for layer in depths if self.edges_differ_by_layer() else depths[:1]:
+            if bool((self.blocked(layer, sequences, everywhere) & allowed_edges(tower, sequences, layer)).any()):
+                return
+        raise EmptySelectionError(
+            f"{self!r} blocks nothing", "edges that causality and padding allow", "none among those that it names"
+        )
+
+
+def allowed_edges(tower: Tower, sequences: Sequences, layer: int) -> Bool[Tensor, "batch query_pos key_pos"]:
+    """Who may attend to whom in a layer of the whole sequence, while nothing is blocked."""
+    cfg, device = tower.transformer.cfg, torch.device("cpu")
+    is_real = None if tower.name == "vision" else sequences.mask("all")
+    positions = Positions(sequences.n_rows, sequences.n_positions, 0, is_real, device)
+    return positions.masks(cfg)[cfg.window_sizes[layer]].allowed[:, 0]
+
+
+def rectangle(
+    queries: Bool[Tensor, "batch query_pos"], keys: Bool[Tensor, "batch key_pos"]
+) -> Bool[Tensor, "batch query_pos key_pos"]:
+    """Every edge from some queries to some keys."""
+    n_queries, n_keys = queries.shape[1], keys.shape[1]
+    return repeat(queries, "batch query -> batch query key", key=n_keys) & repeat(
+        keys, "batch key -> batch query key", query=n_queries
+    )

@@ -1,0 +1,79 @@
+"""What is known before the model runs, for attachments to check themselves against."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from vlm_lens.attachments.current_pass import CurrentPass, Sequences
+from vlm_lens.attachments.hook_names import check_heads
+from vlm_lens.attachments.towers import place_of
+from vlm_lens.errors import EmptySelectionError, PositionError
+from vlm_lens.layout import DERIVED_NAMES, PictureLayout
+
+POSITION_FIELDS = ("positions", "queries", "keys")
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """All positions that will be run, those still to be generated included.
+
+    Attributes:
+        model: what will run.
+        planned: a pass as long as the longest to come.
+    """
+
+    model: Any
+    planned: CurrentPass
+
+    def sequences_at(self, hook_name: str) -> Sequences | None:
+        """The sequences whose positions a hook's activations have; None where they are unknown, or have none."""
+        return self.planned.sequences(place_of(self.model, hook_name))
+
+    def check_positions(self, one: Any, hook_names: list[str]) -> None:
+        """Raise for a field of positions that means none at any of the hooks.
+
+        Raises:
+            EmptySelectionError: with the names that have positions here.
+            PositionError: for positions that cannot be told at all.
+        """
+        # Hooks of one place share their sequences: one of each is enough.
+        hooks = {place_of(self.model, name): name for name in hook_names}
+        for field in POSITION_FIELDS:
+            if not hasattr(one, field):
+                continue
+            selector = getattr(one, field)
+            for name in hooks.values():
+                sequences = self.sequences_at(name)
+                if sequences is None:
+                    continue
+                self.check_rows(one, field, selector, sequences)
+                if not bool(sequences.mask(selector).any()):
+                    raise EmptySelectionError(
+                        f"{field} of {one!r}",
+                        f"positions that occur ({available(sequences)})",
+                        f"none for {selector!r}",
+                        "Generated positions exist under generate alone; on_empty='skip' allows an empty selection.",
+                    )
+
+    def check_rows(self, one: Any, field: str, selector: Any, sequences: Sequences) -> None:
+        """Raise for `{row: selector}` that speaks of a row which the batch has not."""
+        if isinstance(selector, dict) and (beyond := [row for row in selector if not 0 <= row < sequences.n_rows]):
+            raise PositionError(f"{field} of {one!r}", f"rows from 0 to {sequences.n_rows - 1}", beyond)
+
+    def check_heads(self, one: Any, hook_names: list[str]) -> None:
+        """Raise for heads that the hooks do not have.
+
+        Raises:
+            HookError: see `hook_names.check_heads`.
+        """
+        for name in hook_names:
+            check_heads(self.model, name, one.field("heads", None))
+
+
+def available(sequences: Sequences) -> str:
+    """The names that mean positions here, with how many in the first row."""
+    if isinstance(sequences, PictureLayout):
+        names = ["cls", "patches", "last_row", "all"]
+    else:
+        names = list(dict.fromkeys((*sequences.roles(), *DERIVED_NAMES)))
+    counts = {name: len(sequences.positions(name)) for name in names}
+    return ", ".join(f"{name} {count}" for name, count in counts.items() if count)

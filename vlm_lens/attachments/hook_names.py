@@ -1,0 +1,137 @@
+"""The hooks that an attachment names, and the layers and heads among them."""
+
+import operator
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+from vlm_lens.attachments.towers import Tower, n_heads_at
+from vlm_lens.errors import EmptySelectionError, HookError
+
+OnEmpty = Literal["raise", "skip"]
+
+
+def layers_of(layers: Any, n_layers: int, what: str = "Layers", on_empty: OnEmpty = "raise") -> tuple[int, ...]:
+    """The layers that a selection means, ascending.
+
+    Args:
+        layers: "all", an int (negative from the end), a slice, a range or list of ints, or a tuple of two floats, the
+            depths (0.0 to 1.0) between which a layer begins: `(0.5, 1.0)` is the second half.
+        n_layers: the layers of the tower.
+        what: is named in errors.
+        on_empty: "skip" leaves out layers that do not exist.
+
+    Raises:
+        EmptySelectionError: none, or a layer that does not exist.
+        HookError: something that means no layers.
+    """
+    if isinstance(layers, str) and layers == "all":
+        return tuple(range(n_layers))
+    if isinstance(layers, slice):
+        chosen: list[int] = list(range(n_layers)[layers])
+    elif isinstance(layers, tuple) and len(layers) == 2 and all(isinstance(bound, float) for bound in layers):
+        start, stop = layers
+        if not 0.0 <= start <= stop <= 1.0:
+            raise HookError(what, "depths with 0.0 <= start <= stop <= 1.0", layers)
+        chosen = [layer for layer in range(n_layers) if start <= layer / n_layers < stop]
+    else:
+        chosen = [_integer(layer, what) for layer in (layers if _is_several(layers) else [layers])]
+    outside = [layer for layer in chosen if not -n_layers <= layer < n_layers]
+    inside = tuple(sorted({layer % n_layers for layer in chosen if -n_layers <= layer < n_layers}))
+    if outside and on_empty == "raise" or not inside:
+        got = ", ".join(map(str, outside[:8])) if outside else f"none ({layers!r})"
+        raise EmptySelectionError(what, f"layers from 0 to {n_layers - 1} (or {-n_layers} to -1)", got)
+    return inside
+
+
+def heads_of(heads: Any, n_heads: int, what: str = "Heads") -> tuple[int, ...] | None:
+    """The heads that a selection means, ascending; None for all.
+
+    Raises:
+        HookError: none, or a head that does not exist.
+    """
+    if heads is None or isinstance(heads, str) and heads == "all":
+        return None
+    chosen = range(n_heads)[heads] if isinstance(heads, slice) else heads if _is_several(heads) else [heads]
+    numbers = [_integer(head, what) for head in chosen]
+    outside = [head for head in numbers if not -n_heads <= head < n_heads]
+    if outside or not numbers:
+        got = ", ".join(map(str, outside)) if outside else "none"
+        raise HookError(what, f"heads from 0 to {n_heads - 1}", got)
+    return tuple(sorted({head % n_heads for head in numbers}))
+
+
+def check_heads(model: Any, hook_name: str, heads: Any) -> None:
+    """Raise for heads that a hook's activations do not have.
+
+    Raises:
+        HookError: heads where none are told apart, one that does not exist, a query head where keys are grouped.
+    """
+    n_heads = n_heads_at(model, hook_name)
+    if heads is None or heads == "all":
+        return
+    if n_heads is None:
+        raise HookError(f"Heads at {hook_name}", "a hook that tells heads apart, such as hook_z", heads)
+    is_key_side = hook_name.endswith(("hook_k", "hook_v", "hook_rot_k", "hook_k_input", "hook_v_input"))
+    what = f"Heads at {hook_name}" + (" (grouped: these are key heads, not query heads)" if is_key_side else "")
+    heads_of(heads, n_heads, what)
+
+
+def hook_names_of(model: Any, hook: Any, layers: Any = "all", on_empty: OnEmpty = "raise") -> list[str]:
+    """The hook names that a pattern and a selection of layers mean, in the order of the model.
+
+    Args:
+        model: the model.
+        hook: a name, several, or a pattern in which `*` stands for anything: `"blocks.*.hook_resid_post"`.
+        layers: which layers of a pattern's matches; see `layers_of`.
+        on_empty: "skip" leaves out layers that do not exist.
+
+    Raises:
+        HookError: for a name that does not exist, or a pattern that matches none.
+        EmptySelectionError: for a layer that does not exist.
+    """
+    wanted = [hook] if isinstance(hook, str) else list(hook)
+    names = {name for one in wanted for name in _matches(model, one)}
+    depths = {name: model.hook_dict[name].layer() for name in names}
+    if not (isinstance(layers, str) and layers == "all"):
+        with_layer = [depth for depth in depths.values() if depth is not None]
+        if not with_layer:
+            raise HookError(f"Layers of {hook!r}", "a hook inside a layer", "one outside the layers")
+        chosen = set(layers_of(layers, max(with_layer) + 1, f"Layers of {hook!r}", on_empty))
+        names = {name for name in names if depths[name] in chosen}
+    return [name for name in model.hook_dict if name in names]
+
+
+def hooks_in_layers(tower: Tower, hook: str, layers: Any, on_empty: OnEmpty = "raise") -> list[str]:
+    """One hook of a tower in some of its layers: `hooks_in_layers(tower, "attn.hook_mask", range(3))`."""
+    chosen = layers_of(layers, tower.transformer.cfg.n_layers, f"Layers of the {tower.name} tower", on_empty)
+    return [tower.hook_name(layer, hook) for layer in chosen]
+
+
+def _matches(model: Any, pattern: str) -> Iterable[str]:
+    if "*" not in pattern:
+        return [model.known_name(pattern)]
+    names = [name for name in model.hook_dict if _fits(name, pattern)]
+    if not names:
+        advice = f"Did you mean {model.nearest_names(pattern)}?"
+        raise HookError("No hook fits the pattern", f"one of the {len(model.hook_dict)} names", repr(pattern), advice)
+    return names
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """Whether a name fits, part by part: `*` does not reach over a dot, so `blocks.*` leaves the vision tower alone."""
+    parts, wanted = name.split("."), pattern.split(".")
+    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+
+
+def _is_several(value: Any) -> bool:
+    return isinstance(value, Iterable) and not isinstance(value, str)
+
+
+def _integer(value: Any, what: str) -> int:
+    if isinstance(value, bool | float):
+        raise HookError(what, "whole numbers", repr(value), "Two depths are a tuple of floats: (0.5, 1.0).")
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise HookError(what, "'all', numbers, a range, or a tuple of two depths", repr(value)) from None

@@ -1,0 +1,63 @@
+"""No query may be left with nothing to attend to: told before the model runs."""
+
+from collections.abc import Sequence
+
+import torch
+
+from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.attachments.edge_blocker import EdgeBlocker, allowed_edges
+from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.hook_names import heads_of, layers_of
+from vlm_lens.attachments.towers import tower_named
+from vlm_lens.errors import HookError
+
+
+def check_no_query_is_left_alone(ground: Ground, objects: Sequence[Attachment]) -> None:
+    """Raise if all blockers together leave a query without a key, in any layer and head.
+
+    Raises:
+        HookError: with the layer and the positions.
+    """
+    blockers = [one for one in objects if isinstance(one, EdgeBlocker)]
+    for name in dict.fromkeys(one.tower_name for one in blockers):
+        _check_tower(ground, [one for one in blockers if one.tower_name == name])
+
+
+def _check_tower(ground: Ground, blockers: list[EdgeBlocker]) -> None:
+    tower = tower_named(ground.model, blockers[0].tower_name)
+    sequences = ground.planned.sequences(tower.name)  # type: ignore[arg-type]
+    if sequences is None:
+        return
+    cfg = tower.transformer.cfg
+    layers = {id(one): set(layers_of(one.layers, cfg.n_layers, on_empty=one.on_empty)) for one in blockers}
+    seen = set()
+    for layer in range(cfg.n_layers):
+        here = [one for one in blockers if layer in layers[id(one)]]
+        key = (cfg.window_sizes[layer], *((id(one), layer if one.edges_differ_by_layer() else None) for one in here))
+        if not here or key in seen:
+            continue
+        seen.add(key)
+        before = allowed_edges(tower, sequences, layer)
+        for head in _heads_to_try(here, cfg.n_heads):
+            left = before.clone()
+            for one in here:
+                chosen = heads_of(one.chosen_heads, cfg.n_heads)
+                if chosen is None or head in chosen:
+                    left &= ~one.blocked(layer, sequences, range(sequences.n_positions))
+            lonely = torch.nonzero(before.any(dim=-1) & ~left.any(dim=-1))
+            if len(lonely):
+                row = int(lonely[0, 0])
+                positions = lonely[lonely[:, 0] == row][:8, 1].tolist()
+                raise HookError(
+                    " with ".join(map(repr, here)),
+                    "every query to keep at least one key",
+                    f"none in layer {layer} for query position {', '.join(map(str, positions))} of row {row}",
+                    "Leave each query itself, or the first position, to attend to.",
+                )
+
+
+def _heads_to_try(blockers: list[EdgeBlocker], n_heads: int) -> list[int]:
+    """One head of each set that is blocked alike."""
+    kinds = {tuple(head in (heads_of(one.chosen_heads, n_heads) or range(n_heads)) for one in blockers): head
+             for head in range(n_heads)}  # fmt: skip
+    return list(kinds.values())

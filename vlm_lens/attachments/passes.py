@@ -1,0 +1,65 @@
+"""From a call of the model to the pass that it makes."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlm_lens.attachments.current_pass import CurrentPass, all_real, plain_layout
+from vlm_lens.attachments.towers import grid_of
+from vlm_lens.inputs import Inputs
+from vlm_lens.layout import PictureLayout, TokenLayout
+from vlm_lens.model.joined import JoinedTransformer
+from vlm_lens.model.transformer import HookedTransformer
+
+
+def first_pass(model: Any, given: Any) -> CurrentPass:
+    """The pass of a prompt, or of a plain run."""
+    layout = _layout_of(model, given)
+    pictures = _pictures_of(model, given, layout)
+    step = 0 if layout is None else layout.n_positions - layout.n_prompt
+    return CurrentPass(model, layout, pictures, step=step)
+
+
+def next_pass(before: CurrentPass | None, model: Any, tokens: Tensor, n_before: int) -> CurrentPass:
+    """The pass of generated tokens, after those whose keys and values are held."""
+    n_new = tokens.shape[-1]
+    if before is None or before.layout is None or before.layout.n_positions != n_before:
+        layout, step = all_real(len(tokens), n_before + n_new), 1  # attached in the middle of a generation
+    else:
+        layout, step = before.layout.extended(n_new), before.step + 1
+    return CurrentPass(model, layout, None, n_before, step)
+
+
+def _layout_of(model: Any, given: Any) -> TokenLayout | None:
+    """What the positions of a prompt are."""
+    if isinstance(given, Tensor) and given.is_floating_point():
+        return all_real(*given.shape[:2]) if given.ndim == 3 else None  # a stream, or pixels
+    layout = getattr(given, "layout", None)
+    if isinstance(layout, TokenLayout):
+        return layout
+    if isinstance(model, JoinedTransformer):
+        return model.as_inputs(model.prompts_of(given)).layout
+    if isinstance(model, HookedTransformer):
+        if model.cfg.input_type == "pixels":
+            return None
+        given = model.prompts_of(given)
+    if not isinstance(given, Mapping) or "input_ids" not in given:
+        return None
+    tokens = torch.as_tensor(given["input_ids"])
+    mask = given.get("attention_mask")
+    return plain_layout(torch.ones_like(tokens).bool() if mask is None else torch.as_tensor(mask).bool())
+
+
+def _pictures_of(model: Any, given: Any, layout: TokenLayout | None) -> PictureLayout | None:
+    """What the positions of each picture are."""
+    if isinstance(getattr(given, "pictures", None), PictureLayout):
+        return given.pictures
+    if isinstance(given, Inputs) or isinstance(model, JoinedTransformer):
+        return None if layout is None else PictureLayout.of(layout, 0)
+    pixels = given.get("pixel_values") if isinstance(given, Mapping) else given
+    if not isinstance(pixels, Tensor) or pixels.ndim != 4:
+        return None
+    tower = getattr(model, "vision", model)
+    return PictureLayout.unknown(len(pixels), grid_of(tower), 0)

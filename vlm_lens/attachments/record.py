@@ -1,0 +1,41 @@
+"""What happened in one run: its inputs, its positions, and what readers kept."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from vlm_lens.layout import PictureLayout, TokenLayout
+
+
+@dataclass(eq=False)
+class Record:
+    """One run: the pass of a prompt, and those of the tokens generated after it.
+
+    Attributes:
+        model: what ran.
+        given: the input of the first pass.
+        layout: the positions that were run, then those of the whole generation; None without text.
+        pictures: the pictures, without class tokens; None without any.
+        tokens: what each later pass was given.
+        reads: what each reader kept.
+        skipped: attachments that found nothing to act on and were made with `on_empty="skip"`.
+    """
+
+    model: Any
+    given: Any
+    layout: TokenLayout | None
+    pictures: PictureLayout | None
+    tokens: list[Tensor] = field(default_factory=list)
+    reads: dict[int, list[Any]] = field(default_factory=dict)
+    skipped: tuple[Any, ...] = ()
+
+    @property
+    def n_steps(self) -> int:
+        """The passes that were run."""
+        return 1 + len(self.tokens)
+
+    @property
+    def images(self) -> tuple[Any, ...]:
+        """The pictures as opened, where they are known."""
+        return tuple(getattr(self.given, "images", ()))

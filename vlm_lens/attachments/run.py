@@ -1,0 +1,83 @@
+"""What a run with attachments gives back."""
+
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor
+
+from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.attachments.session import Session
+from vlm_lens.layout import TokenLayout
+from vlm_lens.model.cache import ActivationCache
+from vlm_lens.model.generation import Generation
+
+
+class Found:
+    """Results found by the object itself: `run[lens]`."""
+
+    session: Session
+
+    @property
+    def objects(self) -> tuple[Attachment, ...]:
+        """What was attached, in order."""
+        return self.session.objects
+
+    def __getitem__(self, one: Attachment) -> Any:
+        """What a probe found.
+
+        Raises:
+            HookError: for an object that was not attached, or that reads nothing.
+        """
+        return self.session[one]
+
+    def verify(self) -> Any:
+        """Run it again and prove that every writer acted: a `Verification`, with what was checked.
+
+        Raises:
+            VerificationError: with the figure that is off.
+        """
+        return self.session.verify()
+
+    def _objects_html(self) -> str:
+        return "".join(f"<li><code>{escape(repr(one))}</code></li>" for one in self.objects)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Run(Found):
+    """A plain run: `vlm.run(inputs, *objects)`.
+
+    Attributes:
+        logits: `[batch pos d_vocab]`, or what the model gives.
+        inputs: what the model was given.
+        layout: what each position is; None where that is unknown.
+        session: what was attached.
+        cache: the activations asked for, or None.
+    """
+
+    logits: Float[Tensor, "*batch pos d_vocab"]
+    inputs: Any
+    layout: TokenLayout | None
+    session: Session
+    cache: ActivationCache | None = None
+
+    def __repr__(self) -> str:
+        return f"Run(logits {list(self.logits.shape)}, {', '.join(map(repr, self.objects)) or 'nothing attached'})"
+
+    def _repr_html_(self) -> str:
+        return f"<b>Run</b>, logits {list(self.logits.shape)}<ul>{self._objects_html()}</ul>"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GeneratedRun(Generation, Found):
+    """A generation with what was attached: `vlm.generate(inputs, *objects)`.
+
+    Attributes:
+        session: what was attached.
+    """
+
+    session: Session = field(kw_only=True)
+
+    def _repr_html_(self) -> str:
+        return f"{Generation._repr_html_(self)}<ul>{self._objects_html()}</ul>"
