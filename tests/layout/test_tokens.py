@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vlm_lens.errors import InputError, PositionError
-from vlm_lens.layout import ROLES, ImageSpan, PatchGrid, PixelGeometry, Region, Resize, TokenLayout
+from vlm_lens.layout import ROLES, Except, ImageSpan, PatchGrid, PixelGeometry, Region, Resize, TokenLayout
 
 GRID = PatchGrid(2, 3, 7, 7)
 GEOMETRY = PixelGeometry((28, 42), (Resize(14, 21),))
@@ -232,3 +232,15 @@ def test_the_drawing_escapes_tokens() -> None:
     layout = TokenLayout.from_roles([["question", "role"]], strings=[["<b>x</b>", "&"]])
     html = layout._repr_html_()
     assert "<b>" not in html and "&lt;b&gt;x&lt;/b&gt;" in html and "&amp;" in html
+
+
+def test_positions_can_be_said_row_by_row_and_some_left_out() -> None:
+    layout = TokenLayout.from_roles(
+        [["bos", "system", "question", "role"], ["pad", "bos", "question", "role"]]
+    ).extended(1)
+    assert layout.positions("prompt_text", 0) == (0, 1, 2, 3) and layout.positions("prompt_text", 1) == (1, 2, 3)
+    assert layout.positions(Except("prompt_text", but="last"), 1) == (1, 2)
+    assert layout.positions(Except("all", but=["generated", 0]), 0) == (1, 2, 3)
+    by_row = layout.mask({0: "system", 1: ["bos", "generated"]})
+    assert by_row.nonzero().tolist() == [[0, 1], [1, 1], [1, 4]]
+    assert layout.positions({1: "bos"}, 0) == ()

@@ -1,0 +1,60 @@
+"""docs/extending.md runs as it stands, and what it promises holds."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vlm_lens.errors import EmptySelectionError
+
+PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
+
+
+@pytest.fixture(scope="module")
+def page() -> dict[str, Any]:
+    """The names that the page leaves behind."""
+    names: dict[str, Any] = {"__name__": "extending"}
+    for block in re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL):
+        exec(compile(block, PAGE.name, "exec"), names)
+    return names
+
+
+def test_an_intervention_of_ten_lines_acts_where_it_says(page: dict[str, Any]) -> None:
+    vlm, inputs, animal = page["vlm"], page["inputs"], page["animal"]
+    hook = "blocks.2.hook_resid_post"
+    clamp = page["Clamp"](animal, bound=1.0, hook=hook)
+    found = vlm.run(inputs, clamp, names_filter=hook).cache[hook]
+    clean = vlm.run(inputs, names_filter=hook).cache[hook]
+    is_animal = inputs.layout.mask(animal)
+    assert torch.equal(found[is_animal], clean[is_animal].clamp(-1, 1)) and clean[is_animal].abs().max() > 1
+    assert torch.equal(found[~is_animal], clean[~is_animal])
+
+
+def test_it_is_refused_where_it_would_touch_nothing(page: dict[str, Any]) -> None:
+    with pytest.raises(EmptySelectionError, match=r"positions of Clamp\(positions='newline', bound=1.0\)"):
+        page["vlm"].run(page["inputs"], page["Clamp"]("newline", bound=1.0))
+
+
+def test_a_blocker_of_ten_lines_blocks_the_prompt_and_every_step(page: dict[str, Any]) -> None:
+    vlm, inputs = page["vlm"], page["inputs"]
+    name = "blocks.1.attn.hook_pattern"
+    blocker = page["Nearsighted"](reach=40, layers=[0, 1])
+    pattern = vlm.generate(inputs, blocker, max_new_tokens=3, eos_token_id=(), names_filter=name).cache[name]
+    query, key = torch.meshgrid(*map(torch.arange, pattern.shape[-2:]), indexing="ij")
+    assert pattern[..., query - key > 40].max() == 0.0
+    assert pattern[..., (query - key >= 0) & (query - key <= 40)].min() > 0.0
+
+
+def test_a_probe_of_ten_lines_sees_the_writers_before_it(page: dict[str, Any]) -> None:
+    run, clean, flipped = page["run"], page["clean"], page["flipped"]
+    assert list(run[clean]) == list(range(page["vlm"].cfg.n_layers))
+    assert run[clean] != run[flipped]
+
+
+def test_a_measure_of_ten_lines_gives_a_number_for_each_patch(page: dict[str, Any]) -> None:
+    inputs = page["inputs"]
+    gradient = page["GradientNorm"]()
+    found = page["vlm"].run(inputs, gradient)[gradient]
+    assert found.shape == (inputs.layout.image_span().grid.n_patches,) and found.min() > 0
