@@ -9,11 +9,11 @@ from jaxtyping import Float
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs import ImageLike, Inputs
 from vlm_lens.layout import Region
-from vlm_lens.plotting import PatchPicture, TopTokens
+from vlm_lens.plotting import TopTokens
+from vlm_lens.plotting.seen_picture import patch_picture
 from vlm_lens.report.data import CaseReport, PromptPiece
 from vlm_lens.report.knockout import Knockout, checked_layers, generated_text
 from vlm_lens.report.reading import Reading, lens_probabilities, read_run
-from vlm_lens.report.seen_picture import seen_picture
 from vlm_lens.report.token_names import top_tokens, word_ids
 
 TEXT_GROUPS = ("bos", "system", "role", "question", "newline", "answer")
@@ -81,9 +81,7 @@ def measure_case(
         title=title,
         prompt=prompt,
         pieces=prompt_pieces(inputs),
-        picture=PatchPicture(
-            seen_picture(inputs.images[0], span), *grid, None if region is None else region.patches.numpy()
-        ),
+        picture=patch_picture(span, inputs.images[0], region),
         answer=text,
         next_tokens=next_tokens,
         streams=("embed", *layer_names),

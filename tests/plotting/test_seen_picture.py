@@ -6,7 +6,12 @@ import torch
 from PIL import Image
 
 from vlm_lens import HookedVLM
-from vlm_lens.report.seen_picture import OUTSIDE, seen_picture
+from vlm_lens.plotting.seen_picture import OUTSIDE, patch_picture, seen_picture
+
+
+@pytest.fixture(scope="module")
+def vlm() -> HookedVLM:
+    return HookedVLM.demo()
 
 
 @pytest.mark.parametrize("size", [(192, 192), (300, 200), (96, 150), (61, 97), (640, 480)])
@@ -40,3 +45,14 @@ def test_padding_shows_as_outside(vlm: HookedVLM) -> None:
     assert tuple(seen[len(seen) // 2, 50]) == (250, 0, 0)
     share = (seen == np.array((250, 0, 0))).all(axis=-1).mean()
     assert share == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_picture_that_is_not_at_hand_is_a_blank_under_its_grid(vlm: HookedVLM) -> None:
+    picture = Image.new("RGB", (192, 192), (200, 10, 10))
+    layout = vlm.prepare(picture, "Describe this image.").layout
+    span, region = layout.image_span(), layout.patches(rows=0)
+    blank, seen = patch_picture(span), patch_picture(span, picture, region)
+    assert np.unique(blank.pixels).tolist() == [OUTSIDE[0]]
+    assert (blank.n_rows, blank.n_cols) == (seen.n_rows, seen.n_cols) == span.grid.shape
+    assert np.unique(seen.pixels).tolist() == [10, 200]
+    assert seen.region is not None and seen.region.sum() == span.grid.n_cols

@@ -4,11 +4,26 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from vlm_lens.layout import ImageSpan
-from vlm_lens.plotting.patch_picture import LONGEST_SIDE
+from vlm_lens.layout import ImageSpan, Region
+from vlm_lens.plotting.patch_picture import LONGEST_SIDE, PatchPicture
 
 OUTSIDE = (128, 128, 128)
 """Where the grid reaches beyond the picture, as with padding."""
+
+
+def patch_picture(span: ImageSpan, picture: Image.Image | None = None, region: Region | None = None) -> PatchPicture:
+    """What lies under a map over a picture's patches: what the model saw, or a blank where that is unknown.
+
+    Args:
+        span: the image's place in a sequence.
+        picture: the picture as opened, RGB.
+        region: the patches to outline.
+    """
+    outlined = None if region is None else region.patches.numpy()
+    if picture is None or span.geometry is None:
+        blank = np.full((*span.grid.shape, 3), OUTSIDE, dtype=np.uint8)
+        return PatchPicture(blank, *span.grid.shape, outlined)
+    return PatchPicture(seen_picture(picture, span), *span.grid.shape, outlined)
 
 
 def seen_picture(picture: Image.Image, span: ImageSpan) -> UInt8[np.ndarray, "height width 3"]:
