@@ -5,7 +5,7 @@ from vlm_lens.hooked_clip import HookedCLIP
 from vlm_lens.hooked_transformer import HookedTransformer
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs import Inputs
-from vlm_lens.interventions import AttentionKnockout
+from vlm_lens.interventions import AttentionKnockout, TopKContext
 from vlm_lens.layout import Except, Region, TokenLayout
 from vlm_lens.model.cache import ActivationCache
 
@@ -20,5 +20,6 @@ __all__ = [
     "Reader",
     "Region",
     "TokenLayout",
+    "TopKContext",
     "Writer",
 ]
