@@ -129,7 +129,7 @@ def test_regions_of_other_pictures_rows_and_layouts_are_refused(layout: TokenLay
         (-21, "-20 <= position < 20, got -21"),
         ([3, 99], "got 99"),
         (torch.ones(19, dtype=torch.bool), r"20 positions, got \[19\]"),
-        (torch.ones(1, 20, dtype=torch.bool), "more than 1 rows"),
+        (torch.ones(1, 20, dtype=torch.bool), "with 2 rows, got \\[1, 20\\]"),
         (True, "not understood"),
         ([1.0], "not understood"),
         ([None], "not understood"),

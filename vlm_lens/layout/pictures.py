@@ -12,11 +12,9 @@ from vlm_lens.errors import PositionError
 from vlm_lens.layout.image_span import ImageSpan
 from vlm_lens.layout.patch_grid import PatchGrid
 from vlm_lens.layout.regions import Region
+from vlm_lens.layout.roles import DERIVED_NAMES, PICTURE_NAMES, ROLES
 from vlm_lens.layout.selectors import Selector, resolve, unknown_name
 from vlm_lens.layout.tokens import TokenLayout
-
-PICTURE_NAMES = ("cls", "patches", "image", "last_row", "all")
-"""Names of positions in a picture's own sequence; `image` is another word for `patches`."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +111,10 @@ class PictureLayout:
         return resolve(
             selector,
             row,
+            n_rows=self.n_rows,
             n_positions=self.n_positions,
             n_prompt=self.n_positions,
+            n_planned=self.n_positions,
             name_to_positions=self._named,
             region_to_positions=lambda region: self._in_region(region, row),
         )
@@ -130,7 +130,7 @@ class PictureLayout:
                 return everything[-self.grid.n_cols :]
             case "all":
                 return everything
-        raise unknown_name(name, PICTURE_NAMES)
+        raise unknown_name(name, PICTURE_NAMES, (*ROLES, *DERIVED_NAMES), "positions of the decoder")
 
     def _in_region(self, region: Region, row: int) -> Iterable[int]:
         place = self._place_of.get((region.row, region.image))

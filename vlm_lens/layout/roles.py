@@ -20,6 +20,9 @@ DERIVED_NAMES: Final[tuple[str, ...]] = (
 )  # fmt: skip
 """Names of positions that are not roles: see `TokenLayout.positions`."""
 
+PICTURE_NAMES: Final[tuple[str, ...]] = ("cls", "patches", "image", "last_row", "all")
+"""Names of positions in a picture's own sequence; `image` is another word for `patches`."""
+
 ROLE_COLOURS: Final[dict[Role, str]] = {
     "pad": "#f0f0f0", "bos": "#d9c7e8", "system": "#dfe3e8", "image": "#ffe3b3",
     "newline": "#fff3c4", "question": "#c9e4ff", "role": "#e8d9c7", "answer": "#d3efd0",

@@ -40,21 +40,34 @@ def resolve(
     selector: object,
     row: int,
     *,
+    n_rows: int,
     n_positions: int,
     n_prompt: int,
+    n_planned: int,
     name_to_positions: Callable[[str], Iterable[int]],
     region_to_positions: Callable[[Region], Iterable[int]],
 ) -> set[int]:
     """The positions in one row that a selector means.
 
+    Args:
+        selector: what is meant.
+        row: the row of the batch.
+        n_rows: the rows of the batch.
+        n_positions: the positions that there are.
+        n_prompt: where negative positions count back from.
+        n_planned: the positions that there will be: those to come may be named, and mean nothing yet.
+        name_to_positions: what a name means.
+        region_to_positions: what a region means.
+
     Raises:
-        PositionError: a position that the row does not have, a mask of another length, or
-            something that is no selector.
+        PositionError: a position that the row does not have, a mask of another length, a row that
+            the batch does not have, or something that is no selector.
     """
+    n_planned = max(n_positions, n_planned)
 
     def resolved(part: object) -> set[int]:
         return resolve(
-            part, row, n_positions=n_positions, n_prompt=n_prompt,
+            part, row, n_rows=n_rows, n_positions=n_positions, n_prompt=n_prompt, n_planned=n_planned,
             name_to_positions=name_to_positions, region_to_positions=region_to_positions,
         )  # fmt: skip
 
@@ -65,36 +78,60 @@ def resolve(
     if isinstance(selector, Except):
         return resolved(selector.positions) - resolved(selector.but)
     if isinstance(selector, Mapping):
+        _check_rows(selector, n_rows)
         return resolved(selector[row]) if row in selector else set()
     if isinstance(selector, slice):
         return _from_slice(selector, n_positions, n_prompt)
     if isinstance(selector, np.ndarray | Tensor):
         array = np.asarray(selector.detach().cpu() if isinstance(selector, Tensor) else selector)
         if array.dtype == bool:
-            return _from_mask(array, row, n_positions, n_prompt)
-        return _from_ints(np.atleast_1d(array).ravel().tolist(), n_positions, n_prompt)
+            return _from_mask(array, row, n_rows, n_positions, n_prompt, n_planned)
+        _check_is_no_mask(array)
+        return _from_ints(np.atleast_1d(array).ravel().tolist(), n_positions, n_prompt, n_planned)
     if isinstance(selector, Iterable):
         members = list(selector)
-        if members and all(isinstance(member, bool) for member in members):
-            return _from_mask(np.array(members), row, n_positions, n_prompt)
+        if members and all(isinstance(member, bool | np.bool_) for member in members):
+            return _from_mask(np.array(members), row, n_rows, n_positions, n_prompt, n_planned)
         return set().union(*map(resolved, members))
-    return _from_ints([selector], n_positions, n_prompt)
+    return _from_ints([selector], n_positions, n_prompt, n_planned)
 
 
-def unknown_name(name: str, known: Iterable[str]) -> PositionError:
-    """The error for a name that means no positions, with the nearest that does."""
+def unknown_name(name: str, known: Iterable[str], elsewhere: Iterable[str] = (), where: str = "") -> PositionError:
+    """The error for a name that means no positions, with the nearest that does.
+
+    Args:
+        name: what was asked for.
+        known: the names that mean positions here.
+        elsewhere: names that mean positions in another tower.
+        where: is said of these.
+    """
     known = list(known)
     nearest = get_close_matches(name, known, n=1)
-    return PositionError(
-        "Unknown name of positions",
-        f"one of {', '.join(known)}",
-        repr(name),
-        f"Did you mean {nearest[0]!r}?" if nearest else "",
-    )
+    advice = f"Did you mean {nearest[0]!r}?" if nearest else ""
+    if name in elsewhere:
+        advice = f"{name!r} is a name of {where}."
+    return PositionError("Unknown name of positions", f"one of {', '.join(known)}", repr(name), advice)
 
 
-def _from_ints(values: list[object], n_positions: int, n_prompt: int) -> set[int]:
-    return {_from_int(value, n_positions, n_prompt) for value in values}
+def _check_rows(selector: Mapping, n_rows: int) -> None:
+    if beyond := [row for row in selector if isinstance(row, bool) or row not in range(n_rows)]:
+        raise PositionError(
+            "Row of the batch does not exist", f"rows from 0 to {n_rows - 1} as the keys of {{row: selector}}", beyond
+        )
+
+
+def _check_is_no_mask(array: np.ndarray) -> None:
+    """Positions 0 and 1 again and again are a mask that lost its type."""
+    if array.ndim and array.size > 2 and array.dtype.kind in "iu" and np.isin(array, (0, 1)).all():
+        raise PositionError(
+            "Selector is ambiguous", "positions, each once, or a boolean mask",
+            f"{array.size} integers, all of them 0 or 1", "For a mask, make it boolean: mask.astype(bool).",
+        )  # fmt: skip
+
+
+def _from_ints(values: list[object], n_positions: int, n_prompt: int, n_planned: int) -> set[int]:
+    absolute = {_from_int(value, n_planned, n_prompt) for value in values}
+    return {position for position in absolute if position < n_positions}
 
 
 def _from_int(value: object, n_positions: int, n_prompt: int) -> int:
@@ -127,20 +164,21 @@ def _from_slice(selector: slice, n_positions: int, n_prompt: int) -> set[int]:
     return set(range(n_positions)[bounds])
 
 
-def _from_mask(mask: np.ndarray, row: int, n_positions: int, n_prompt: int) -> set[int]:
-    if mask.ndim == 2:
-        if row >= mask.shape[0]:
-            raise PositionError("Mask of positions does not match the batch", f"more than {row} rows", mask.shape)
-        mask = mask[row]
-    if mask.ndim != 1 or mask.shape[0] not in (n_positions, n_prompt):
-        lengths = f"{n_positions}" if n_positions == n_prompt else f"{n_prompt} or {n_positions}"
+def _from_mask(mask: np.ndarray, row: int, n_rows: int, n_positions: int, n_prompt: int, n_planned: int) -> set[int]:
+    if mask.ndim not in (1, 2) or mask.shape[-1] not in (n_prompt, n_positions, n_planned):
+        lengths = " or ".join(map(str, dict.fromkeys((n_prompt, n_planned))))
         raise PositionError(
             "Mask of positions does not match the sequence",
             f"a boolean [pos] or [batch pos] with {lengths} positions",
             list(mask.shape),
-            "A mask over pixels becomes a region with layout.region(mask).",
+            "A mask over pixels becomes a region with layout.region(mask), one over patches with layout.patches(mask).",
         )
-    return set(np.flatnonzero(mask).tolist())
+    if mask.ndim == 2 and mask.shape[0] != n_rows:
+        raise PositionError(
+            "Mask of positions does not match the batch", f"a boolean [batch pos] with {n_rows} rows", list(mask.shape)
+        )
+    chosen = mask[row] if mask.ndim == 2 else mask
+    return set(np.flatnonzero(chosen[:n_positions]).tolist())
 
 
 def _no_selector(value: object) -> PositionError:

@@ -12,7 +12,7 @@ from vlm_lens.errors import InputError, PositionError
 from vlm_lens.layout.image_span import ImageSpan
 from vlm_lens.layout.masks import covered_patches, patches_at
 from vlm_lens.layout.regions import Region
-from vlm_lens.layout.roles import DERIVED_NAMES, ROLES, Role
+from vlm_lens.layout.roles import DERIVED_NAMES, PICTURE_NAMES, ROLES, Role
 from vlm_lens.layout.selectors import Selector, resolve, unknown_name
 from vlm_lens.layout.word_search import find_words
 
@@ -30,12 +30,15 @@ class TokenLayout:
         images: for each row its images, in order.
         strings: for each row the text of each position; together they spell the row.
         n_prompt: how many columns came before the first generated one.
+        n_planned: how many columns there will be once all is generated; 0 where nothing is planned. Ints and masks
+            may speak of those to come.
     """
 
     role_ids: Int8[Tensor, "batch pos"]
     images: tuple[tuple[ImageSpan, ...], ...]
     strings: tuple[tuple[str, ...], ...]
     n_prompt: int
+    n_planned: int = 0
 
     @classmethod
     def from_roles(
@@ -145,8 +148,10 @@ class TokenLayout:
         return resolve(
             selector,
             row,
+            n_rows=self.n_rows,
             n_positions=self.n_positions,
             n_prompt=self.n_prompt,
+            n_planned=self.n_planned,
             name_to_positions=lambda name: self._named(name, row),
             region_to_positions=lambda region: self._in_region(region, row),
         )
@@ -176,7 +181,7 @@ class TokenLayout:
                     return []
                 span = self.images[row][-1]
                 return list(span.patch_positions[-span.grid.n_cols :])
-        raise unknown_name(name, (*ROLES, *DERIVED_NAMES))
+        raise unknown_name(name, (*ROLES, *DERIVED_NAMES), PICTURE_NAMES, "positions of the vision tower")
 
     def _in_region(self, region: Region, row: int) -> Iterable[int]:
         if region.row >= self.n_rows:
