@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from jaxtyping import Bool
+from torch import Tensor
+
 from vlm_lens.attachments.current_pass import CurrentPass, Sequences
 from vlm_lens.attachments.hook_names import check_heads
 from vlm_lens.attachments.towers import place_of
@@ -45,8 +48,7 @@ class Ground:
                 sequences = self.sequences_at(name)
                 if sequences is None:
                     continue
-                self.check_rows(one, field, selector, sequences)
-                if not bool(sequences.mask(selector).any()):
+                if not bool(_mask_of(one, field, selector, sequences).any()):
                     raise EmptySelectionError(
                         f"{field} of {one!r}",
                         f"positions that occur ({available(sequences)})",
@@ -67,6 +69,15 @@ class Ground:
         """
         for name in hook_names:
             check_heads(self.model, name, one.field("heads", None))
+
+
+def _mask_of(one: Any, field: str, selector: Any, sequences: Sequences) -> Bool[Tensor, "batch pos"]:
+    """The positions that a field means; an error says whose field it is."""
+    try:
+        return sequences.mask(selector)
+    except PositionError as error:
+        what = f"{field} of {one!r}: {error.what}"
+        raise PositionError(what, error.expected, error.got, error.advice) from None
 
 
 def available(sequences: Sequences) -> str:

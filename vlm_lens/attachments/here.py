@@ -85,7 +85,7 @@ class Here:
 
         Scores, pattern and mask are selected by query position.
         """
-        key = ("selected", id(selector), self.place, self.name.rsplit(".", 1)[-1], _key_of(heads), self.span)
+        key = ("selected", id(selector), self.place, self.name.rsplit(".", 1)[-1], id(heads), self.span)
         if key not in self.current.memo:
             self.current.memo[key] = (selector, heads, self._selected(selector, activation, heads))
         found: Tensor = self.current.memo[key][2]
@@ -112,10 +112,6 @@ class Here:
 
     def __repr__(self) -> str:
         return f"Here({self.name}, step {self.step}, positions {self.span.start} to {self.span.stop - 1})"
-
-
-def _key_of(heads: Any) -> Any:
-    return heads if heads is None or isinstance(heads, int | str | range) else tuple(heads)
 
 
 def _unknown(model: Any, place: Place, batch: int, n_positions: int) -> Sequences:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from vlm_lens.attachments.towers import Tower, n_heads_at
 from vlm_lens.errors import EmptySelectionError, HookError
+from vlm_lens.layout import Except
 
 OnEmpty = Literal["raise", "skip"]
 
@@ -15,8 +16,9 @@ def layers_of(layers: Any, n_layers: int, what: str = "Layers", on_empty: OnEmpt
     """The layers that a selection means, ascending.
 
     Args:
-        layers: "all", an int (negative from the end), a slice, a range or list of ints, or a tuple of two floats, the
-            depths (0.0 to 1.0) between which a layer begins: `(0.5, 1.0)` is the second half.
+        layers: "all", an int (negative from the end), a slice, a range or list of ints, a tuple of two floats, the
+            depths (0.0 to 1.0) between which a layer begins: `(0.5, 1.0)` is the second half; or some of these without
+            others: `Except("all", but=range(4, 21))`.
         n_layers: the layers of the tower.
         what: is named in errors.
         on_empty: "skip" leaves out layers that do not exist.
@@ -27,6 +29,12 @@ def layers_of(layers: Any, n_layers: int, what: str = "Layers", on_empty: OnEmpt
     """
     if isinstance(layers, str) and layers == "all":
         return tuple(range(n_layers))
+    if isinstance(layers, Except):
+        without = set(layers_of(layers.but, n_layers, what, on_empty))
+        kept = tuple(one for one in layers_of(layers.positions, n_layers, what, on_empty) if one not in without)
+        if not kept:
+            raise EmptySelectionError(what, f"layers from 0 to {n_layers - 1}", f"none ({layers!r})")
+        return kept
     if isinstance(layers, slice):
         chosen: list[int] = list(range(n_layers)[layers])
     elif isinstance(layers, tuple) and len(layers) == 2 and all(isinstance(bound, float) for bound in layers):
@@ -35,7 +43,8 @@ def layers_of(layers: Any, n_layers: int, what: str = "Layers", on_empty: OnEmpt
             raise HookError(what, "depths with 0.0 <= start <= stop <= 1.0", layers)
         chosen = [layer for layer in range(n_layers) if start <= layer / n_layers < stop]
     else:
-        chosen = [_integer(layer, what) for layer in (layers if _is_several(layers) else [layers])]
+        advice = "Two depths are a tuple of floats: (0.5, 1.0)."
+        chosen = [_integer(layer, what, "layers", advice) for layer in (layers if _is_several(layers) else [layers])]
     outside = [layer for layer in chosen if not -n_layers <= layer < n_layers]
     inside = tuple(sorted({layer % n_layers for layer in chosen if -n_layers <= layer < n_layers}))
     if outside and on_empty == "raise" or not inside:
@@ -53,7 +62,7 @@ def heads_of(heads: Any, n_heads: int, what: str = "Heads") -> tuple[int, ...] |
     if heads is None or isinstance(heads, str) and heads == "all":
         return None
     chosen = range(n_heads)[heads] if isinstance(heads, slice) else heads if _is_several(heads) else [heads]
-    numbers = [_integer(head, what) for head in chosen]
+    numbers = [_integer(head, what, "heads") for head in chosen]
     outside = [head for head in numbers if not -n_heads <= head < n_heads]
     if outside or not numbers:
         got = ", ".join(map(str, outside)) if outside else "none"
@@ -68,7 +77,7 @@ def check_heads(model: Any, hook_name: str, heads: Any) -> None:
         HookError: heads where none are told apart, one that does not exist, a query head where keys are grouped.
     """
     n_heads = n_heads_at(model, hook_name)
-    if heads is None or heads == "all":
+    if heads is None or isinstance(heads, str) and heads == "all":
         return
     if n_heads is None:
         raise HookError(f"Heads at {hook_name}", "a hook that tells heads apart, such as hook_z", heads)
@@ -128,10 +137,11 @@ def _is_several(value: Any) -> bool:
     return isinstance(value, Iterable) and not isinstance(value, str)
 
 
-def _integer(value: Any, what: str) -> int:
+def _integer(value: Any, what: str, kind: str, advice: str = "") -> int:
     if isinstance(value, bool | float):
-        raise HookError(what, "whole numbers", repr(value), "Two depths are a tuple of floats: (0.5, 1.0).")
+        raise HookError(what, "whole numbers", repr(value), advice)
     try:
         return operator.index(value)
     except TypeError:
-        raise HookError(what, "'all', numbers, a range, or a tuple of two depths", repr(value)) from None
+        depths = ", or a tuple of two depths" if kind == "layers" else ""
+        raise HookError(what, f"'all', numbers or a range of {kind}{depths}", repr(value)) from None

@@ -1,6 +1,7 @@
 """From a call of the model to the pass that it makes."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -30,6 +31,22 @@ def next_pass(before: CurrentPass | None, model: Any, tokens: Tensor, n_before: 
     else:
         layout, step = before.layout.extended(n_new), before.step + 1
     return CurrentPass(model, layout, None, n_before, step)
+
+
+def planned_pass(current: CurrentPass, n_expected: int) -> CurrentPass:
+    """A first pass that knows how many tokens may be generated: their positions can be named from the start."""
+    if current.layout is None or n_expected <= 1:
+        return current
+    n_planned = current.layout.n_prompt + n_expected - 1  # the last token that is generated is not run
+    return replace(current, layout=replace(current.layout, n_planned=n_planned))
+
+
+def whole(current: CurrentPass) -> CurrentPass:
+    """A pass as long as the longest to come."""
+    layout = current.layout
+    if layout is None or layout.n_planned <= layout.n_positions:
+        return current
+    return replace(current, layout=layout.extended(layout.n_planned - layout.n_positions), memo={})
 
 
 def _layout_of(model: Any, given: Any) -> TokenLayout | None:

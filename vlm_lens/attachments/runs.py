@@ -1,7 +1,7 @@
 """The verbs that take attachments: run, generate, stream, attach."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import fields
 from typing import Any
 
@@ -82,12 +82,18 @@ class Runs:
         Raises:
             VlmLensError: for an object that cannot act on these inputs, at the first token.
         """
-        if not objects:
+        if not objects and not self._attached:
             return super().stream(inputs, max_new_tokens=max_new_tokens, **options)  # type: ignore[misc]
         session = Session(self, objects)
         _refuse_measures(objects, "stream")
-        session.expect(max_new_tokens)
-        options = {**options, "max_new_tokens": max_new_tokens, "around": session.standing}
+        given: Callable[[], AbstractContextManager[Any]] = options.pop("around", nullcontext)
+
+        @contextmanager
+        def around() -> Iterator[None]:
+            with self._expecting(session, max_new_tokens), given(), session.standing():
+                yield
+
+        options = {**options, "max_new_tokens": max_new_tokens, "around": around}
         return super().stream(_prepared(self, inputs), **options)  # type: ignore[misc]
 
     @contextmanager

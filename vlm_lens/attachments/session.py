@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -14,7 +13,8 @@ from vlm_lens.attachments.current_pass import CurrentPass
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.lonely_queries import check_no_query_is_left_alone
-from vlm_lens.attachments.passes import first_pass, next_pass
+from vlm_lens.attachments.passes import first_pass, next_pass, planned_pass, whole
+from vlm_lens.attachments.reach import check_is_reached
 from vlm_lens.attachments.record import Record
 from vlm_lens.errors import EmptySelectionError, HookError
 from vlm_lens.layout import TokenLayout
@@ -184,8 +184,8 @@ class Session:
                 self.record.tokens.append(given)
                 self.record.layout = self.current.layout
         else:
-            self.current = first_pass(self.model, given)
-            self._check(self.current)
+            self.current = planned_pass(first_pass(self.model, given), self.n_expected)
+            self._check(self.current, options.get("start_at_layer"), options.get("stop_at_layer"))
             self.record = Record(self.model, given, self.current.layout, self.current.pictures, skipped=self._skipped)
             self._results = {}
         self._last = self.current
@@ -201,7 +201,7 @@ class Session:
             self.current.memo.clear()
             self.current = None
 
-    def _check(self, current: CurrentPass) -> None:
+    def _check(self, current: CurrentPass, start_at_layer: int | None, stop_at_layer: int | None) -> None:
         """Everything against the positions that will be run, before the model runs.
 
         Raises:
@@ -209,15 +209,12 @@ class Session:
             PositionError: positions that do not exist, or of another picture or row.
             HookError: heads that do not exist, a query left without a key.
         """
-        planned = current
-        if current.layout is not None and self.n_expected > 1 and current.step == 0:
-            # The last token that is generated is not run.
-            planned = replace(current, layout=current.layout.extended(self.n_expected - 1), memo={})
-        ground, skipped = Ground(self.model, planned), list(self._missing)
+        ground, skipped = Ground(self.model, whole(current)), list(self._missing)
         for one in self.objects:
             if any(one is other for other in self._missing):
                 continue
             try:
+                check_is_reached(self.model, one, self.hook_names[id(one)], current, start_at_layer, stop_at_layer)
                 one.check(ground)
             except EmptySelectionError:
                 if one.on_empty == "raise":

@@ -1,0 +1,45 @@
+"""Whether a run reaches the hooks where something stands: told before the model runs."""
+
+from typing import Any
+
+from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.attachments.current_pass import CurrentPass
+from vlm_lens.attachments.towers import place_of, towers_of
+from vlm_lens.errors import EmptySelectionError
+from vlm_lens.model.joined import JoinedTransformer
+
+
+def check_is_reached(
+    model: Any,
+    one: Attachment,
+    hook_names: list[str],
+    current: CurrentPass,
+    start_at_layer: int | None = None,
+    stop_at_layer: int | None = None,
+) -> None:
+    """Raise for something that stands only at hooks which the run does not reach.
+
+    Raises:
+        EmptySelectionError: a tower that is shown no picture, layers before `start_at_layer` or from `stop_at_layer`.
+    """
+    if not hook_names or any(_is_reached(model, name, current, start_at_layer, stop_at_layer) for name in hook_names):
+        return
+    is_without_pictures = isinstance(model, JoinedTransformer) and current.pictures is None
+    why = "without pictures" if is_without_pictures else f"of layers [{start_at_layer or ''}:{stop_at_layer or ''}]"
+    raise EmptySelectionError(
+        f"{one!r} stands where nothing runs", "a hook that this run reaches", f"{hook_names[0]} in a run {why}",
+        "on_empty='skip' allows that.",
+    )  # fmt: skip
+
+
+def _is_reached(model: Any, name: str, current: CurrentPass, start: int | None, stop: int | None) -> bool:
+    place = place_of(model, name)
+    if isinstance(model, JoinedTransformer) and place in ("vision", "patches"):
+        return current.pictures is not None
+    towers = towers_of(model)
+    if next(iter(towers.values())).prefix:  # CLIP runs both of its towers whole
+        return True
+    layer = model.hook_dict[name].layer()
+    if layer is None:
+        return stop is None or name.endswith("hook_embed")
+    return layer in range(model.cfg.n_layers)[start:stop]
