@@ -40,6 +40,10 @@ GROUP_COLOURS = {
     "generated": "#22c55e",
     "newline": "#d6d3d1",
     "other text": "#a8a29e",
+    "other": "#a8a29e",
+    "cls": "#94a3b8",
+    "patches": "#fb923c",
+    "object": "#f43f5e",
     "image": "#fb923c",
     "image: elsewhere": "#fbbf77",
     "image: object": "#f43f5e",
@@ -58,7 +62,9 @@ def rgba(colour: str, alpha: float) -> str:
 
 def group_colours(groups: Sequence[str]) -> list[str]:
     """The colour of each group of positions: fixed for known roles, in turn for others."""
-    spare = iter(WORD_COLOURS * (1 + len(groups) // len(WORD_COLOURS)))
+    taken = {GROUP_COLOURS.get(group) for group in groups}
+    free = [colour for colour in WORD_COLOURS if colour not in taken] or list(WORD_COLOURS)
+    spare = iter(free * (1 + len(groups) // len(free)))
     return [GROUP_COLOURS.get(group) or next(spare) for group in groups]
 
 

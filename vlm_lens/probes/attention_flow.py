@@ -1,0 +1,182 @@
+"""Where attention goes: the share that each query gives to each role or region, and to each image token."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import torch
+from einops import einsum, repeat
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from vlm_lens.attachments import Here, Read, Reader, Record
+from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.hook_names import heads_of, hooks_in_layers
+from vlm_lens.attachments.towers import tower_named
+from vlm_lens.errors import EmptySelectionError, InputError
+from vlm_lens.layout import Selector
+from vlm_lens.probes.flow_reading import FlowReading
+from vlm_lens.probes.key_groups import KeyGroups
+
+Pattern = Float[Tensor, "batch head_index query_pos key_pos"]
+
+
+class Asked(NamedTuple):
+    """What is wanted of the patterns of one pass, the same in all its layers.
+
+    Attributes:
+        rows: of each query.
+        columns: where each query stands among those of the pass.
+        membership: 1 where a key belongs to a group.
+        image_index: the image positions of each row, in order.
+        has_image: False where a row has fewer of them than another.
+    """
+
+    rows: Int[Tensor, " query"]
+    columns: Int[Tensor, " query"]
+    membership: Float[Tensor, "batch key_pos group"]
+    image_index: Int[Tensor, "batch image_pos"]
+    has_image: Bool[Tensor, "batch image_pos"]
+
+
+class FlowRead(NamedTuple):
+    """What is kept of one layer's pattern in one pass."""
+
+    rows: Int[Tensor, " query"]
+    positions: Int[Tensor, " query"]
+    shares: Float[Tensor, "query head group"]
+    maps: Float[Tensor, "query head image_pos"]
+
+
+@dataclass(frozen=True, eq=False)
+class AttentionFlow(Reader):
+    """The share of attention that each query gives to each group of keys, per layer and head, and to each image token.
+
+    Patterns are reduced layer by layer, as they pass; knockouts and other writers of mask, scores or pattern are in
+    force before. A query's shares sum to 1 (up to the rounding of the model's dtype). `run[flow]` is a `FlowReading`.
+
+    Attributes:
+        queries: whose attention; `predicting` are the rows that produce the generated tokens. For the vision tower
+            say `"cls"`, `"patches"` or a region.
+        groups: a name for each selector of keys; None for every role that occurs (`cls` and `patches` in the vision
+            tower). They may not overlap.
+        layers: "all", a range, a list, or a tuple of two depths such as `(0.5, 1.0)`.
+        heads: which; None for all.
+        tower: "decoder", "vision" or "text".
+        keeps: "mean" over the heads, or every head: "heads".
+        rest: what is in no group: one group "other", or told apart by its "roles".
+
+    Source: Kaduri et al., "What's in the Image?", 2025, section 4.1 and figures 1, 4, 6 and 8.
+
+    Example:
+        >>> from vlm_lens import AttentionFlow
+        >>> AttentionFlow(groups={"image": "image", "text": "text"})
+        AttentionFlow(groups={'image': 'image', 'text': 'text'})
+    """
+
+    queries: Selector = "predicting"
+    groups: Mapping[str, Selector] | None = None
+    layers: Any = "all"
+    heads: Any = None
+    tower: Literal["decoder", "vision", "text"] = "decoder"
+    keeps: str = "mean"
+    rest: str = field(default="other", kw_only=True)
+
+    def __post_init__(self) -> None:
+        if self.keeps not in ("mean", "heads"):
+            raise InputError("AttentionFlow", "keeps to be 'mean' or 'heads'", repr(self.keeps))
+        if self.rest not in ("other", "roles"):
+            raise InputError("AttentionFlow", "rest to be 'other' or 'roles'", repr(self.rest))
+        self.key_groups.check_names("AttentionFlow")
+
+    @property
+    def key_groups(self) -> KeyGroups:
+        """The groups given, and the rest."""
+        return KeyGroups(self.groups or {}, self.rest)
+
+    def hook_names(self, model: Any) -> list[str]:
+        """The pattern of each of its layers."""
+        return hooks_in_layers(tower_named(model, self.tower), "attn.hook_pattern", self.layers, self.on_empty)
+
+    def check(self, ground: Ground) -> None:
+        """As every attachment; and the groups must occur and keep apart.
+
+        Raises:
+            EmptySelectionError: queries or a group that means no position.
+            PositionError: groups that overlap.
+        """
+        super().check(ground)
+        sequences = ground.sequences_at(self.hook_names(ground.model)[0])
+        if sequences is not None:
+            self.key_groups.check(self, ground, sequences, self.on_empty)
+
+    def read(self, activation: Pattern, here: Here) -> FlowRead | None:
+        """The shares and the image tokens' weights of the queries that this pass runs."""
+        key = ("flow", id(self))
+        if key not in here.current.memo:
+            here.current.memo[key] = self._asked(here)
+        asked: Asked = here.current.memo[key]
+        if not len(asked.rows):
+            return None
+        weights = self.weights(activation.detach(), here, asked)
+        shares = einsum(weights, asked.membership[asked.rows], "query head key, query key group -> query head group")
+        index = repeat(asked.image_index[asked.rows], "query image -> query head image", head=weights.shape[1])
+        has_image = repeat(asked.has_image[asked.rows], "query image -> query head image", head=weights.shape[1])
+        maps = weights.gather(-1, index).masked_fill(~has_image, torch.nan)
+        return FlowRead(asked.rows, asked.columns + here.span.start, shares, maps)
+
+    def weights(self, pattern: Pattern, here: Here, asked: Asked) -> Float[Tensor, "query head key_pos"]:
+        """The attention of the queries asked for: of each head, or the heads' mean."""
+        chosen = heads_of(self.heads, pattern.shape[1])
+        of_queries = pattern[asked.rows, :, asked.columns].float()
+        of_queries = of_queries if chosen is None else of_queries[:, list(chosen)]
+        return of_queries.mean(dim=1, keepdim=True) if self.keeps == "mean" else of_queries
+
+    def result(self, reads: Sequence[Read], record: Record) -> FlowReading:
+        """The `FlowReading` of a run.
+
+        Raises:
+            EmptySelectionError: none of the queries was run, as when a generation ends at once.
+        """
+        if not reads:
+            raise EmptySelectionError(
+                f"{self!r} read nothing", "queries that were run", "none", "The last generated token is not run."
+            )
+        here = reads[0].here
+        layers = tuple(dict.fromkeys(int(read.here.layer) for read in reads))  # type: ignore[arg-type]
+        values = [_joined([read.value for read in reads if read.here.layer == layer]) for layer in layers]
+        sequences = here.sequences if here.place == "vision" or record.layout is None else record.layout
+        rows, positions = values[0].rows, values[0].positions
+        # In the order of rows, and without what was run after a row's end or is padding.
+        is_real = sequences.mask("all")[rows, positions]
+        order = torch.argsort(rows * sequences.n_positions + positions)
+        kept = order[is_real[order]]
+        numbers, names = self.key_groups.names(sequences)
+        n_heads = tower_named(record.model, self.tower).transformer.cfg.n_heads
+        return FlowReading(
+            shares=torch.stack([one.shares[kept][..., list(numbers)] for one in values]),
+            maps=torch.stack([one.maps[kept] for one in values]),
+            layers=layers,
+            heads=None if self.keeps == "mean" else heads_of(self.heads, n_heads) or tuple(range(n_heads)),
+            groups=names,
+            rows=rows[kept],
+            positions=positions[kept],
+            sequences=sequences,
+            pictures=record.pictures,
+            images=record.images,
+        )
+
+    def _asked(self, here: Here) -> Asked:
+        rows, columns = here.rows(self.queries).nonzero(as_tuple=True)
+        is_image = here.keys("image")
+        n_image = int(is_image.sum(dim=1).max())
+        # A stable sort puts the image positions first and keeps their order.
+        image_index = (~is_image).int().argsort(dim=1, stable=True)[:, :n_image]
+        has_image = is_image.gather(1, image_index)
+        membership = self.key_groups.membership(here.sequences)[:, : here.span.stop]
+        return Asked(rows, columns, membership.float().to(here.device), image_index, has_image)
+
+
+def _joined(steps: Sequence[FlowRead]) -> FlowRead:
+    """One layer's reads of all passes in one."""
+    return FlowRead(*(torch.cat([part.cpu() for part in parts]) for parts in zip(*steps, strict=True)))
