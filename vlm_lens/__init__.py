@@ -8,12 +8,13 @@ from vlm_lens.inputs import Inputs
 from vlm_lens.interventions import AttentionKnockout, TopKContext
 from vlm_lens.layout import Except, Region, TokenLayout
 from vlm_lens.model.cache import ActivationCache
-from vlm_lens.probes import AttentionFlow, FlowReading
+from vlm_lens.probes import AttentionFlow, AttentionRollout, FlowReading
 
 __all__ = [
     "ActivationCache",
     "AttentionFlow",
     "AttentionKnockout",
+    "AttentionRollout",
     "Except",
     "FlowReading",
     "HookedCLIP",

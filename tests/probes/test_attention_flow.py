@@ -342,3 +342,12 @@ def test_figures_carry_the_shares(vlm: HookedVLM, inputs: Inputs) -> None:
     np.testing.assert_allclose(sum(trace.y for trace in bars), 1, atol=CLOSE)
     assert len(run[flow].plot_map(region=inputs.layout.patches(rows=0)).frames) == 2
     assert "2 layers" in run[flow]._repr_html_() and "mean over heads" in repr(run[flow])
+
+
+def test_positions_may_be_named_before_they_are_generated(vlm: HookedVLM, inputs: Inputs) -> None:
+    third = inputs.shape[1] + 2
+    flow, plain = AttentionFlow([third], {"itself": third, "second": third - 1}), AttentionFlow()
+    run = vlm.generate(inputs, flow, plain, max_new_tokens=5, eos_token_id=())
+    assert run[flow].positions.tolist() == [third, third]
+    assert_sums_to_one(run[flow])
+    torch.testing.assert_close(run[flow].maps, run[plain].at([third]).maps)

@@ -127,10 +127,13 @@ class AttentionFlow(Reader):
 
     def weights(self, pattern: Pattern, here: Here, asked: Asked) -> Float[Tensor, "query head key_pos"]:
         """The attention of the queries asked for: of each head, or the heads' mean."""
-        chosen = heads_of(self.heads, pattern.shape[1])
-        of_queries = pattern[asked.rows, :, asked.columns].float()
-        of_queries = of_queries if chosen is None else of_queries[:, list(chosen)]
+        of_queries = self.of_chosen_heads(pattern[asked.rows, :, asked.columns]).float()
         return of_queries.mean(dim=1, keepdim=True) if self.keeps == "mean" else of_queries
+
+    def of_chosen_heads(self, values: Float[Tensor, "first head_index *rest"]) -> Float[Tensor, "first head *rest"]:
+        """The values of the heads asked for."""
+        chosen = heads_of(self.heads, values.shape[1])
+        return values if chosen is None else values[:, list(chosen)]
 
     def result(self, reads: Sequence[Read], record: Record) -> FlowReading:
         """The `FlowReading` of a run.
