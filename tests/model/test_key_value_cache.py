@@ -70,3 +70,37 @@ def test_the_bytes_it_holds_are_those_of_keys_and_values(vlm: HookedVLM, inputs:
         vlm(inputs, past=past)
     n_values = 2 * inputs.shape[0] * inputs.shape[1] * vlm.cfg.n_kv * vlm.cfg.d_head * vlm.cfg.n_layers
     assert past.n_bytes == 4 * n_values
+
+
+def test_held_positions_may_be_dropped_and_new_ones_count_on_from_them(vlm: HookedVLM, tokens: torch.Tensor) -> None:
+    """What is dropped is blocked from later positions, which stay where they are; what is held is not written."""
+    kept, n_before = [0, 2, 3], 6
+    dropped = [position for position in range(n_before) if position not in kept]
+
+    def block(mask, hook):
+        mask[:, :, n_before:, dropped] = False
+        return mask
+
+    row = tokens[:1]
+    with torch.no_grad():
+        past = KeyValueCache(vlm.cfg.n_layers, n_before)
+        vlm(row[:, :n_before], past=past)
+        layers = [(one.keys[:, :, kept], one.values[:, :, kept]) for one in past.layers]
+        before = [(keys.clone(), values.clone()) for keys, values in layers]
+        cut = KeyValueCache.holding(layers, n_before - len(kept))
+        assert (cut.n_positions, cut.n_dropped, cut.next_position) == (3, 3, n_before)
+        together = torch.cat((row[:, n_before:], tokens[1:, n_before:]))  # one row is held for both
+        rest = vlm(together, past=cut)
+        whole = vlm.run_with_hooks(
+            torch.cat((row[:, :n_before].expand(2, -1), together), dim=1),
+            fwd_hooks=[(lambda name: name.startswith("blocks.") and name.endswith("hook_mask"), block)],
+        )[:, n_before:]
+    torch.testing.assert_close(rest, whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
+    assert all(map(torch.equal, sum(before, ()), sum(layers, ())))
+
+
+def test_dropped_positions_take_up_the_context(vlm: HookedVLM, tokens: torch.Tensor) -> None:
+    empty = torch.zeros(1, vlm.cfg.n_kv, 1, vlm.cfg.d_head)
+    past = KeyValueCache.holding([(empty, empty)] * vlm.cfg.n_layers, vlm.cfg.n_ctx - N_TEXT)
+    with pytest.raises(InputError, match="Prompt is longer than the context"):
+        vlm(tokens[:1], past=past)

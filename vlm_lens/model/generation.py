@@ -102,6 +102,7 @@ def stream_tokens(
     names: Sequence[str] = (),
     use_cache: bool = True,
     around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+    past: KeyValueCache | None = None,
 ) -> Iterator[Step]:
     """Generate token by token.
 
@@ -116,11 +117,13 @@ def stream_tokens(
         names: which activations to keep.
         use_cache: keep keys and values (else every step runs the whole sequence, for comparison).
         around: makes a context that is entered for each run of the model.
+        past: keys and values of what came before the inputs.
     """
     start = inputs["input_ids"].to(model.cfg.device)
     ends = torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=start.device)
     generator = None if sampling.seed is None else torch.Generator(start.device).manual_seed(sampling.seed)
-    past = KeyValueCache(model.cfg.n_layers, start.shape[1] + max_new_tokens) if use_cache else None
+    if past is None and use_cache:
+        past = KeyValueCache(model.cfg.n_layers, start.shape[1] + max_new_tokens)
     given, rows = inputs, start.tolist()
     has_ended: Bool[Tensor, " batch"] = torch.zeros(len(start), dtype=torch.bool, device=start.device)
     for index in range(max_new_tokens):

@@ -1,5 +1,7 @@
 """Keys and values of the positions already seen, for generation."""
 
+from collections.abc import Sequence
+
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -35,7 +37,7 @@ class LayerKeysValues:
 
 
 class KeyValueCache:
-    """The keys (rotated) and values of every layer, and which positions are padding.
+    """The keys (rotated) and values of every layer, which positions are padding, and how many were dropped.
 
     Args:
         n_layers: layers of the decoder.
@@ -45,7 +47,37 @@ class KeyValueCache:
     def __init__(self, n_layers: int, capacity: int) -> None:
         self.layers = [LayerKeysValues(capacity) for _ in range(n_layers)]
         self.n_positions = 0
+        self.n_dropped = 0
         self.is_real: Bool[Tensor, "batch pos"] | None = None
+
+    @classmethod
+    def holding(
+        cls,
+        layers: Sequence[tuple[Float[Tensor, "rows kv_head pos d_head"], Float[Tensor, "rows kv_head pos d_head"]]],
+        n_dropped: int,
+    ) -> "KeyValueCache":
+        """One that begins with some keys (rotated) and values of an earlier run, as many in every layer.
+
+        They may be of other positions in each layer, and of one row for a batch of any size. They are copied when the
+        first pass extends them, and never written.
+
+        Args:
+            layers: keys and values of each layer.
+            n_dropped: how many positions of the earlier run are not held. New positions are counted on from all of
+                them, so that nothing moves; windows would be counted wrongly, and are for the caller to refuse.
+        """
+        n_held = layers[0][0].shape[2]
+        cache = cls(len(layers), n_held)  # no room is left, so that the first new position makes a copy
+        for room, (keys, values) in zip(cache.layers, layers, strict=True):
+            assert keys.shape[2] == values.shape[2] == n_held
+            room.keys, room.values, room.n_positions = keys, values, n_held
+        cache.n_positions, cache.n_dropped = n_held, n_dropped
+        return cache
+
+    @property
+    def next_position(self) -> int:
+        """Where the first new position stands in a sequence without padding."""
+        return self.n_positions + self.n_dropped
 
     @property
     def n_bytes(self) -> int:

@@ -21,6 +21,7 @@ class Positions:
         n_before: positions already held.
         is_real: for held and new positions together which are not padding; None when none is.
         device: where ids and masks are made.
+        n_dropped: earlier positions whose keys are held no more, and which count all the same.
     """
 
     batch: int
@@ -28,6 +29,7 @@ class Positions:
     n_before: int
     is_real: Bool[Tensor, "batch key_pos"] | None
     device: torch.device
+    n_dropped: int = 0
 
     @classmethod
     def after(
@@ -40,21 +42,24 @@ class Positions:
     ) -> "Positions":
         """The positions of a pass whose new ones are real where `is_real` says so (everywhere for None)."""
         n_before = 0 if past is None else past.n_positions
+        n_dropped = 0 if past is None else past.n_dropped
         held = None if past is None else past.is_real
         if is_real is None and held is None:
-            return cls(batch, n_new, n_before, None, device)
+            return cls(batch, n_new, n_before, None, device, n_dropped)
         if held is None:
             held = torch.ones(batch, n_before, dtype=torch.bool, device=device)
         if is_real is None:
             is_real = torch.ones(batch, n_new, dtype=torch.bool, device=device)
-        return cls(batch, n_new, n_before, torch.cat((held.to(device), is_real.to(device)), dim=1), device)
+        joined = torch.cat((held.to(device), is_real.to(device)), dim=1)
+        return cls(batch, n_new, n_before, joined, device, n_dropped)
 
     @property
     def ids(self) -> Int[Tensor, "batch_or_1 new_pos"]:
         """Positions counted from the first real token, so that left padding turns nothing."""
         if self.is_real is None:
-            return torch.arange(self.n_before, self.n_before + self.n_new, device=self.device)[None]
-        return (self.is_real.long().cumsum(dim=1) - 1).clamp(min=0)[:, self.n_before :]
+            start = self.n_before + self.n_dropped
+            return torch.arange(start, start + self.n_new, device=self.device)[None]
+        return (self.is_real.long().cumsum(dim=1) - 1).clamp(min=0)[:, self.n_before :] + self.n_dropped
 
     def masks(self, cfg: TransformerConfig) -> dict[int | None, AttentionMask]:
         """One mask for each window size among the layers."""

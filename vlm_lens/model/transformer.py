@@ -136,7 +136,7 @@ class HookedTransformer(FullCache, StackedWeights, Vocabulary, Generates):
         if tokens.is_floating_point() or tokens.ndim not in (1, 2):
             got = f"{tokens.dtype} {tuple(tokens.shape)}"
             raise InputError("Tokens are not understood", "integers [batch pos]", got, "A stream needs start_at_layer.")
-        n_positions = tokens.shape[-1] + (0 if past is None else past.n_positions)
+        n_positions = tokens.shape[-1] + (0 if past is None else past.next_position)
         if n_positions > self.cfg.n_ctx:
             raise InputError("Prompt is longer than the context", f"at most {self.cfg.n_ctx} positions", n_positions)
         tokens = tokens if tokens.ndim == 2 else tokens[None]
