@@ -30,11 +30,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     "interventions": {"estimates", "attachments", "model", "layout", "_tl"},
     "probes": {"attachments", "model", "layout", "plotting", "_tl"},
     "sweeps": {"interventions", "probes", "attachments", "model", "layout", "_tl"},
+    "context": {"interventions", "attachments", "model", "inputs", "plotting", "layout"},
     "plotting": {"layout"},
     "hooked_transformer": {"attachments", "model"},
-    "hooked_vlm": {"hooked_transformer", "sweeps", "interventions", "probes", "model", "inputs", "layout", "_tl"},
+    "hooked_vlm": {
+        "hooked_transformer", "context", "sweeps", "interventions", "probes", "attachments", "model", "inputs",
+        "layout", "_tl",
+    },
     "hooked_clip": {"attachments", "model", "inputs", "layout", "_tl"},
-    "demo": {"hooked_vlm", "hooked_clip", "model", "inputs", "layout", "metrics"},
+    "demo": {"hooked_vlm", "hooked_clip", "context", "model", "inputs", "layout", "metrics"},
     "report": {"hooked_vlm", "interventions", "probes", "attachments", "plotting", "inputs", "layout", "demo"},
     "experiments": {
         "hooked_vlm", "sweeps", "interventions", "probes", "attachments", "inputs", "layout", "data", "metrics",

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from vlm_lens.attachments import Attachment
+from vlm_lens.context import CompressedContext, compress
 from vlm_lens.demo import vlm_folder
 from vlm_lens.errors import InputError
 from vlm_lens.hooked_transformer import HookedTransformer
@@ -104,6 +106,19 @@ class HookedVLM(HookedTransformer, JoinedTransformer):
             pad_to_square=pad_to_square,
         )
         return inputs.to(self.embed.W_E.device)
+
+    def compress(self, inputs: Any, *objects: Attachment, **options: Any) -> CompressedContext:
+        """What is left of a picture once it was described, to ask questions of: `vlm.compress(image).ask("...")`.
+
+        Args:
+            inputs: a picture, or `Inputs` of one row.
+            objects: interventions in force meanwhile.
+            options: `prompt`, `keep`, `variant` and others of `vlm_lens.context.compress`.
+
+        Raises:
+            InputError: see `vlm_lens.context.compress`.
+        """
+        return compress(self, inputs, *objects, **options)
 
     def __repr__(self) -> str:
         tower, cfg = self.vision.cfg, self.cfg

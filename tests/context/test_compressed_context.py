@@ -1,0 +1,349 @@
+"""A compressed context answers as the whole model would, were the dropped image tokens blocked from the new text."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.interventions.plain_transformers import Plain, edges
+from tests.model.tiny_vlms import FAMILIES, tiny_checkpoint, tiny_inputs, tiny_vlm
+from vlm_lens import AttentionKnockout, HookedVLM, Inputs, TopKContext
+from vlm_lens.context import CompressedContext, ReadPrompt, read_prompt
+from vlm_lens.demo.examples import example_scenes
+from vlm_lens.errors import EmptySelectionError, HookError, InputError, VlmLensError
+
+QUESTION = "Is there a cat in this image?"
+WITHOUT_WINDOWS = [family for family in FAMILIES if family != "sliding window"]
+N_STEPS = 5
+
+
+def one_row(vlm: HookedVLM) -> Inputs:
+    return tiny_inputs(vlm).row(0)
+
+
+def continued(inputs: Inputs, tokens: Tensor) -> Inputs:
+    for token in tokens[0]:
+        inputs = inputs.continued(token[None])
+    return inputs
+
+
+def new_tokens(n: int = 5, rows: int = 1) -> Tensor:
+    return torch.randint(300, 500, (rows, n), generator=torch.Generator().manual_seed(7))
+
+
+def naive_logits(family: str, inputs: Inputs, tokens: Tensor, context: CompressedContext) -> Tensor:
+    """Plain transformers on the whole sequence; new text is blocked from what each layer has dropped, by a loop."""
+    checkpoint = tiny_checkpoint(family)
+    config, n_prompt = checkpoint.config.text_config, inputs.shape[1]
+    new = range(n_prompt, n_prompt + tokens.shape[1])
+    blocked: set[Any] = set()
+    for layer in range(config.num_hidden_layers):
+        dropped = [position for position in range(n_prompt) if not context.is_kept[layer, position]]
+        blocked |= edges("decoder", [layer], range(config.num_attention_heads), 0, new, dropped)
+    return Plain(checkpoint).logits(continued(inputs, tokens), blocked)[:, n_prompt:]
+
+
+def largest(values: Tensor) -> float:
+    return float(values.abs().max())
+
+
+@pytest.fixture(scope="module")
+def demo() -> HookedVLM:
+    return HookedVLM.demo()
+
+
+@pytest.fixture(scope="module")
+def read(demo: HookedVLM) -> ReadPrompt:
+    return read_prompt(demo, example_scenes()[0].scene.image, prompt="Describe this image.")
+
+
+# What is equal to what
+
+
+@pytest.mark.parametrize("variant", ["both", "query", "image"])
+@pytest.mark.parametrize("family", WITHOUT_WINDOWS)
+@torch.no_grad()
+def test_logits_equal_plain_transformers_with_the_dropped_tokens_blocked(family: str, variant: str) -> None:
+    vlm = tiny_vlm(family)
+    inputs, tokens = one_row(vlm), new_tokens()
+    context = vlm.compress(inputs, keep=0.25, variant=variant, max_new_tokens=N_STEPS)
+    expected = naive_logits(family, inputs, tokens, context)
+    # Rounding alone: the same sums over fewer keys.
+    assert largest(context.logits(tokens) - expected) <= 1e-5 * largest(expected)
+    whole = vlm(continued(inputs, tokens))[:, inputs.shape[1] :]
+    assert largest(whole - expected) > 1e-3 * largest(expected)
+
+
+@pytest.mark.parametrize("family", WITHOUT_WINDOWS)
+@torch.no_grad()
+def test_everything_kept_is_the_whole_model(family: str) -> None:
+    vlm = tiny_vlm(family)
+    inputs, tokens = one_row(vlm), new_tokens()
+    context = vlm.compress(inputs, keep=1.0, max_new_tokens=N_STEPS)
+    whole = vlm(continued(inputs, tokens))[:, inputs.shape[1] :]
+    assert largest(context.logits(tokens) - whole) <= 1e-5 * largest(whole)
+    assert context.n_bytes_saved == 0 and context.n_dropped == 0
+
+
+@torch.no_grad()
+def test_the_bundled_model_with_everything_kept_answers_as_without(demo: HookedVLM, read: ReadPrompt) -> None:
+    context = read.compressed(1.0)
+    for question in (QUESTION, "What is on the bed?", "What color is the cat?"):
+        answer = context.ask(question, max_new_tokens=12)
+        question_tokens = answer.inputs.input_ids
+        whole = demo.generate(continued(read.inputs, question_tokens), max_new_tokens=12)
+        assert torch.equal(answer.tokens, whole.tokens)
+        assert largest(answer.logits - whole.logits) <= 1e-5 * largest(whole.logits)
+    assert context.ask(QUESTION).text == "Yes"  # a cat on a bed
+
+
+@torch.no_grad()
+def test_it_is_what_top_k_context_leaves_of_the_whole_model(demo: HookedVLM, read: ReadPrompt) -> None:
+    context = read.compressed(0.1)
+    answer = context.ask("What is on the bed? ASSISTANT: It is a", max_new_tokens=4)
+    prompt = continued(read.inputs, answer.inputs.input_ids)
+    new = slice(read.inputs.shape[1], prompt.shape[1] + 4)
+    blocker = TopKContext(0.1, read.ranking, queries=[new, "generated"])
+    whole = demo.generate(prompt, blocker, max_new_tokens=4)
+    assert torch.equal(answer.tokens, whole.tokens)
+    assert largest(answer.logits - whole.logits) <= 1e-5 * largest(whole.logits)
+
+
+@torch.no_grad()
+def test_a_cached_answer_equals_the_uncached_loop(read: ReadPrompt) -> None:
+    context = read.compressed(0.05)
+    answer = context.ask("Describe this image.", max_new_tokens=8, eos_token_id=())
+    question = answer.inputs.input_ids
+    loop = context.logits(torch.cat((question, answer.tokens[:, :-1]), dim=1))[:, question.shape[1] - 1 :]
+    assert largest(answer.logits - loop) <= 1e-4
+    assert torch.equal(answer.tokens, loop.argmax(dim=-1))
+
+
+@torch.no_grad()
+def test_each_of_several_questions_is_answered_as_if_alone(read: ReadPrompt) -> None:
+    context = read.compressed(0.1)
+    questions = [QUESTION, "What is on the bed?", "Is there a dog? ASSISTANT:"]
+    together = context.ask(questions, max_new_tokens=4, eos_token_id=())
+    for row, question in enumerate(questions):
+        alone = context.ask(question, max_new_tokens=4, eos_token_id=())
+        assert torch.equal(together.tokens[row], alone.tokens[0])
+        assert largest(together.logits[row] - alone.logits[0]) <= 1e-5 * largest(alone.logits)
+
+
+def test_asking_changes_nothing(read: ReadPrompt) -> None:
+    context = read.compressed(0.1)
+    before = [one.clone() for one in (*context.keys, *context.values)]
+    first = context.ask(QUESTION, max_new_tokens=6, eos_token_id=())
+    context.ask(["What is on the bed?", QUESTION])
+    again = context.ask(QUESTION, max_new_tokens=6, eos_token_id=())
+    assert torch.equal(first.logits, again.logits)
+    assert all(map(torch.equal, before, (*context.keys, *context.values)))
+
+
+# What is kept
+
+
+@torch.no_grad()
+def test_the_ranking_is_the_mean_attention_of_the_rows_that_predict() -> None:
+    vlm = tiny_vlm()
+    inputs = one_row(vlm)
+    run = vlm.generate(inputs, max_new_tokens=N_STEPS, eos_token_id=())
+    context = vlm.compress(inputs, keep=0.25, max_new_tokens=N_STEPS)
+    plain = Plain(tiny_checkpoint())
+    n_steps = next((step + 1 for step, token in enumerate(run.tokens[0].tolist()) if token == 2), N_STEPS)
+    plain.logits(continued(inputs, run.tokens[:, : n_steps - 1]))
+    image, last = list(inputs.layout.positions("image")), inputs.shape[1] - 1
+    for layer in range(vlm.cfg.n_layers):
+        pattern = plain.patterns["decoder", layer][0, :, last:, image]
+        assert pattern.shape[1] == n_steps
+        torch.testing.assert_close(context.ranking[layer], pattern.mean(dim=(0, 1)), atol=1e-6, rtol=1e-4)
+        best = context.ranking[layer].topk(len(image) // 4).indices
+        assert set(context.is_image_token_kept[layer].nonzero().flatten().tolist()) == set(best.tolist())
+
+
+def test_variants_keep_text_image_tokens_or_both(read: ReadPrompt) -> None:
+    layout = read.inputs.layout
+    n_text, n_image = len(layout.positions("text")), len(layout.positions("image"))
+    both, query, image = (read.compressed(0.1, variant) for variant in ("both", "query", "image"))
+    n = int(0.1 * n_image)
+    assert (both.n_kept, query.n_kept, image.n_kept) == (n_text + n, n_text, 1 + n)
+    assert read.compressed(0.1, "image", keeps_bos=False).n_kept == n
+    assert torch.equal(read.compressed(0.0).is_kept, query.is_kept)
+    assert torch.equal(both.is_kept, query.is_kept | image.is_kept)
+    assert both.next_position == query.next_position == layout.n_positions
+
+
+def test_controls_keep_as_many_others(read: ReadPrompt) -> None:
+    top, bottom, drawn, again, other = (
+        read.compressed(0.25, order=order, seed=seed).is_image_token_kept
+        for order, seed in (("top", 0), ("bottom", 0), ("random", 0), ("random", 0), ("random", 1))
+    )
+    assert torch.equal(drawn, again) and not torch.equal(drawn, other)
+    assert not bool((top & bottom).any())
+    assert top.sum() == bottom.sum() == drawn.sum()
+
+
+def test_it_says_what_it_holds_and_saves(read: ReadPrompt) -> None:
+    context = read.compressed(0.05)
+    per_position = 2 * 4 * read.model.cfg.n_kv * read.model.cfg.d_head * read.model.cfg.n_layers
+    assert context.n_bytes == per_position * context.n_kept
+    assert context.n_bytes_saved == per_position * context.n_dropped
+    assert re.match(r"CompressedContext\(both: 18 of 155 positions in each of 6 layers, 7 of 144 image", repr(context))
+    assert "<td>7</td><td>144</td>" in context._repr_html_()
+    frame = context.to_dataframe()
+    assert len(frame) == 6 * 144 and frame.groupby("layer").is_kept.sum().tolist() == [7] * 6
+    first = frame[frame.is_kept & (frame.layer == 0)]
+    assert first.attention.min() >= frame[~frame.is_kept & (frame.layer == 0)].attention.max()
+
+
+def test_the_figure_shows_each_patch_as_often_as_it_is_kept(read: ReadPrompt) -> None:
+    context = read.compressed(0.05)
+    figure = context.plot()
+    counts = context.is_image_token_kept.sum(dim=0).reshape(12, 12).numpy()
+    shown = figure.data[0].customdata
+    assert [[int(re.findall(r"\d+", cell)[0]) for cell in row] for row in shown] == counts.tolist()
+    assert len(figure.frames) == 7 and len(figure.layout.images) == 1
+    of_layer = figure.frames[3].data[0].z
+    assert (of_layer.reshape(-1) > 0).tolist() == context.is_image_token_kept[2].tolist()
+
+
+def test_a_position_before_the_picture_knows_nothing_of_it(demo: HookedVLM, read: ReadPrompt) -> None:
+    other = read_prompt(demo, example_scenes()[4].scene.image, prompt="Describe this image.", max_new_tokens=1)
+    blind = [one.compressed(0.0, "image").logits("Is there a cat") for one in (read, other)]
+    assert torch.equal(blind[0], blind[1])
+    seeing = [one.compressed(0.0, "query").logits("Is there a cat") for one in (read, other)]
+    assert not torch.equal(seeing[0], seeing[1])
+
+
+# What goes in
+
+
+def test_a_picture_or_inputs_or_inputs_with_another_prompt(demo: HookedVLM, read: ReadPrompt) -> None:
+    image = example_scenes()[0].scene.image
+    prepared = demo.prepare(image, QUESTION)
+    assert demo.compress(image, max_new_tokens=1).inputs.prompts == ("USER: <image>\ndescribe the image ASSISTANT:",)
+    assert demo.compress(prepared, max_new_tokens=1).inputs.prompts == prepared.prompts
+    changed = demo.compress(prepared, prompt="Describe this image.")
+    assert changed.inputs.prompts == read.inputs.prompts and changed.description == read.description
+    torch.testing.assert_close(changed.ranking, read.ranking)
+
+
+def test_interventions_are_in_force_while_the_prompt_is_read(demo: HookedVLM, read: ReadPrompt) -> None:
+    cut = demo.compress(read.inputs, AttentionKnockout("all", "image"), keep=0.1, max_new_tokens=3)
+    assert float(cut.ranking.abs().max()) == 0.0
+    other = demo.compress(read.inputs, AttentionKnockout("question", "image"), keep=0.1, max_new_tokens=3)
+    assert not torch.equal(other.logits("Yes"), demo.compress(read.inputs, keep=0.1, max_new_tokens=3).logits("Yes"))
+
+
+def test_new_text_is_the_question_and_what_stands_behind_it(read: ReadPrompt) -> None:
+    context = read.compressed(0.0)
+
+    def text(question: str, template: str | None = None) -> str:
+        return context.ask(question, max_new_tokens=1, template=template).inputs.layout.text().strip()
+
+    assert text("Why?") == text("Why?", "llava") == text("Why?", "v1") == "Why? ASSISTANT:"
+    assert text("Why?", "plain") == text("Why?", "literal") == "Why?"
+    assert text("Why? ASSISTANT: It is") == "Why? ASSISTANT: It is"
+    assert text("Why?", "chatml") == "Why?<|im_end|>\n<|im_start|>assistant"
+    assert "bos" not in context.ask("Why?", max_new_tokens=1).inputs.layout.roles()
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda vlm, one: vlm.compress(one, keep=1.5), InputError, "keep: expected a share from 0 to 1, got 1.5"),
+        (lambda vlm, one: vlm.compress(one, keep=0.001), InputError, "keep leaves no image token"),
+        (lambda vlm, one: vlm.compress(one, variant="text"), InputError, "variant: expected one of both, query, image"),
+        (lambda vlm, one: vlm.compress(one, order="best"), InputError, "order: expected one of top, bottom, random"),
+        (lambda vlm, one: vlm.compress("text alone"), InputError, "Picture"),
+        (lambda vlm, one: vlm.compress(vlm.prompts_of("A cat")), InputError, "Nothing to compress"),
+        (lambda vlm, one: vlm.compress(one, prompt="Why?", template="nope"), InputError, "Unknown template"),
+        (lambda vlm, one: vlm.compress(one, max_new_tokens=2000), InputError, "Generation exceeds the context"),
+        (lambda vlm, one: vlm.compress(one, AttentionKnockout("last", "system")), EmptySelectionError, "keys of"),
+    ],
+)
+def test_what_cannot_be_compressed_is_refused(
+    demo: HookedVLM, read: ReadPrompt, call: Callable[..., Any], error: type[VlmLensError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        call(demo, read.inputs)
+
+
+@pytest.mark.parametrize(
+    "call, error, message",
+    [
+        (lambda context: context.ask(" "), InputError, "expected words without <image>, got ' '"),
+        (lambda context: context.ask([]), InputError, "expected at least one token"),
+        (lambda context: context.ask("<image> Why?"), InputError, "expected words without <image>"),
+        (lambda context: context.logits("<image>"), InputError, "expected words without <image>"),
+        (lambda context: context.logits(torch.tensor([4])), InputError, "expected text alone, got an image token"),
+        (lambda context: context.ask("Why?", max_new_tokens=0), InputError, "max_new_tokens: expected at least 1"),
+        (lambda context: context.ask("Why?", max_new_tokens=1000), InputError, "longer than the model's.* got 155"),
+        (lambda context: context.ask("Why?", temperature=0.0), InputError, "temperature"),
+        (lambda context: context.ask("Why?", AttentionKnockout("last", "image")), HookError, "by TopKContext"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(
+    read: ReadPrompt, call: Callable[..., Any], error: type[VlmLensError], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        call(read.compressed(0.05))
+
+
+def test_what_is_attached_to_the_model_cannot_stand_in_a_context(demo: HookedVLM, read: ReadPrompt) -> None:
+    context = read.compressed(0.05)
+    with (
+        demo.attach(AttentionKnockout("last", "image")),
+        pytest.raises(HookError, match="cannot stand in a compressed context"),
+    ):
+        context.ask(QUESTION)
+    assert context.ask(QUESTION).text == "Yes"
+
+
+def test_rows_windows_and_pixels_alone_are_refused() -> None:
+    vlm = tiny_vlm()
+    with pytest.raises(InputError, match=r"A batch cannot be compressed at once: expected one row, got 2 rows"):
+        vlm.compress(tiny_inputs(vlm))
+    with pytest.raises(InputError, match="Prompt cannot be changed: expected inputs with the pictures as opened"):
+        vlm.compress(one_row(vlm), prompt="Why?")
+    with pytest.raises(InputError, match="Question cannot be written: expected a model with a processor"):
+        vlm.compress(one_row(vlm), keep=0.25, max_new_tokens=2).ask("Why?")
+    windowed = tiny_vlm("sliding window")
+    with pytest.raises(InputError, match="Compressed context in a sliding window: expected at most 6 positions"):
+        windowed.compress(one_row(windowed), keep=0.25, max_new_tokens=2)
+    with pytest.raises(EmptySelectionError, match="Compressed context: expected at least one position"):
+        vlm.compress(one_row(vlm), keep=0.0, variant="image", keeps_bos=False, max_new_tokens=2)
+
+
+def test_padding_beside_a_prompt_makes_no_difference() -> None:
+    vlm = tiny_vlm()
+    row = tiny_inputs(vlm).row(1)
+    pad = torch.zeros_like(row.input_ids[:, :3])
+    padded = vlm.as_inputs(
+        {
+            "input_ids": torch.cat((pad, row.input_ids), dim=1),
+            "attention_mask": torch.cat((pad, row.attention_mask), dim=1),
+            "pixel_values": row["pixel_values"],
+        }
+    )
+    alone, beside = (vlm.compress(one, keep=0.25, max_new_tokens=3) for one in (row, padded))
+    assert torch.equal(alone.is_kept, beside.is_kept)
+    assert torch.equal(alone.logits(new_tokens()), beside.logits(new_tokens()))
+
+
+def standing(vlm: HookedVLM) -> Sequence[str]:
+    return [name for name, point in vlm.hook_dict.items() if not point.is_idle]
+
+
+def test_no_hook_is_left(demo: HookedVLM, read: ReadPrompt) -> None:
+    read.compressed(0.05).ask(QUESTION)
+    with pytest.raises(KeyboardInterrupt):
+        read.compressed(0.05).ask(QUESTION, on_token=_interrupt)
+    assert not standing(demo) and not demo._forward_hooks and not demo._forward_pre_hooks
+
+
+def _interrupt(step: object) -> None:
+    raise KeyboardInterrupt
