@@ -8,7 +8,7 @@ from vlm_lens.inputs import Inputs
 from vlm_lens.interventions import AttentionKnockout, TopKContext
 from vlm_lens.layout import Except, Region, TokenLayout
 from vlm_lens.model.cache import ActivationCache
-from vlm_lens.probes import AttentionFlow, AttentionRollout, FlowReading
+from vlm_lens.probes import AttentionFlow, AttentionRollout, FlowReading, RegisterReading, RegisterTokens
 
 __all__ = [
     "ActivationCache",
@@ -23,6 +23,8 @@ __all__ = [
     "Inputs",
     "Reader",
     "Region",
+    "RegisterReading",
+    "RegisterTokens",
     "TokenLayout",
     "TopKContext",
     "Writer",

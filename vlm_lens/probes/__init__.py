@@ -3,9 +3,13 @@
 from vlm_lens.probes.attention_flow import AttentionFlow
 from vlm_lens.probes.attention_rollout import AttentionRollout
 from vlm_lens.probes.flow_reading import FlowReading
+from vlm_lens.probes.register_reading import RegisterReading
+from vlm_lens.probes.register_tokens import RegisterTokens
 
 __all__ = [
     "AttentionFlow",
     "AttentionRollout",
     "FlowReading",
+    "RegisterReading",
+    "RegisterTokens",
 ]
