@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tests.interventions.plain_transformers import Plain, edges
 from tests.model.tiny_vlms import FAMILIES, tiny_checkpoint, tiny_inputs, tiny_vlm
-from vlm_lens import AttentionKnockout, HookedVLM, Inputs, TopKContext
+from vlm_lens import AttentionFlow, AttentionKnockout, HookedVLM, Inputs, TopKContext
 from vlm_lens.context import CompressedContext, ReadPrompt, read_prompt
 from vlm_lens.demo.examples import example_scenes
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, VlmLensError
@@ -57,7 +57,7 @@ def demo() -> HookedVLM:
 
 @pytest.fixture(scope="module")
 def read(demo: HookedVLM) -> ReadPrompt:
-    return read_prompt(demo, example_scenes()[0].scene.image, prompt="Describe this image.")
+    return read_prompt(demo, example_scenes()[0].scene.image, prompt="Describe this image.", max_new_tokens=N_STEPS)
 
 
 # What is equal to what
@@ -164,6 +164,12 @@ def test_the_ranking_is_the_mean_attention_of_the_rows_that_predict() -> None:
         assert set(context.is_image_token_kept[layer].nonzero().flatten().tolist()) == set(best.tolist())
 
 
+def test_the_ranking_is_that_of_attention_flow(demo: HookedVLM, read: ReadPrompt) -> None:
+    flow = AttentionFlow("predicting")
+    found = demo.generate(read.inputs, flow, max_new_tokens=N_STEPS)[flow]
+    torch.testing.assert_close(read.ranking, found.image_attention[0], atol=1e-7, rtol=1e-4)
+
+
 def test_variants_keep_text_image_tokens_or_both(read: ReadPrompt) -> None:
     layout = read.inputs.layout
     n_text, n_image = len(layout.positions("text")), len(layout.positions("image"))
@@ -226,7 +232,7 @@ def test_a_picture_or_inputs_or_inputs_with_another_prompt(demo: HookedVLM, read
     prepared = demo.prepare(image, QUESTION)
     assert demo.compress(image, max_new_tokens=1).inputs.prompts == ("USER: <image>\ndescribe the image ASSISTANT:",)
     assert demo.compress(prepared, max_new_tokens=1).inputs.prompts == prepared.prompts
-    changed = demo.compress(prepared, prompt="Describe this image.")
+    changed = demo.compress(prepared, prompt="Describe this image.", max_new_tokens=N_STEPS)
     assert changed.inputs.prompts == read.inputs.prompts and changed.description == read.description
     torch.testing.assert_close(changed.ranking, read.ranking)
 

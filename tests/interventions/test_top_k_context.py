@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.interventions.plain_transformers import Plain, edges
 from tests.model.tiny_vlms import FAMILIES, tiny_checkpoint, tiny_inputs, tiny_vlm
-from vlm_lens import HookedVLM, Inputs, Reader, TopKContext
+from vlm_lens import AttentionFlow, HookedVLM, Inputs, Reader, TopKContext
 from vlm_lens.attachments import Here
 from vlm_lens.demo.examples import example_scenes
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
@@ -114,14 +114,14 @@ def test_every_generated_token_sees_the_top_tokens_and_no_others(demo: HookedVLM
     ranking = random_ranking(scene, demo.cfg.n_layers)[0]
     seen = VisibleImageTokens()
     context = TopKContext(0.1, ranking)
-    run = demo.generate(scene, context, seen, max_new_tokens=12)
+    run = demo.generate(scene, context, seen, max_new_tokens=8)
     assert {step for _, step in run[seen]} == set(range(run.tokens.shape[1]))
     n = int(0.1 * ranking.shape[-1])
     for (name, _), (is_seen, row_sums) in run[seen].items():
         best = ranking[int(name.split(".")[1])].topk(n).indices
         assert is_seen[:, best].all() and is_seen.sum(dim=-1).tolist() == [n] * demo.cfg.n_heads
         torch.testing.assert_close(row_sums, torch.ones_like(row_sums), atol=1e-5, rtol=0)
-    loop = demo.generate(scene, context, max_new_tokens=12, use_cache=False)
+    loop = demo.generate(scene, context, max_new_tokens=8, use_cache=False)
     assert torch.equal(run.tokens, loop.tokens)
     assert largest(run.logits - loop.logits) <= 1e-4
 
@@ -161,13 +161,12 @@ def test_random_controls_keep_as_many_and_follow_their_seed() -> None:
 
 
 def test_a_probes_result_is_taken_for_its_image_attention() -> None:
-    @dataclass(frozen=True, eq=False)
-    class Result:
-        image_attention: Tensor
-
-    inputs = tiny_inputs(tiny_vlm())
-    ranking = random_ranking(inputs)
-    of_tensor, of_result = TopKContext(0.25, ranking), TopKContext(0.25, Result(ranking))
+    vlm = tiny_vlm()
+    inputs, flow = tiny_inputs(vlm), AttentionFlow("predicting")
+    found = vlm.generate(inputs, flow, max_new_tokens=3, eos_token_id=())[flow]
+    ranking = found.image_attention
+    of_tensor, of_result = TopKContext(0.25, ranking), TopKContext(0.25, found)
+    assert len(hidden(of_result, inputs, row=1)) == ranking.shape[-1] * 3 // 4
     assert of_result.fingerprint() == of_tensor.fingerprint()
     assert of_tensor.fingerprint() != replace(of_tensor, ranking=ranking + 1).fingerprint()
     assert repr(of_result) == f"TopKContext(fraction=0.25, ranking=Tensor(2, 2, {ranking.shape[-1]}))"
@@ -210,6 +209,19 @@ def test_text_alone_has_no_image_tokens_to_keep(demo: HookedVLM) -> None:
         demo.run("A red boat", context)
     skipped = demo.run("A red boat", replace(context, on_empty="skip")).logits
     assert torch.equal(skipped, demo.run("A red boat").logits)
+
+
+@torch.no_grad()
+def test_a_row_without_a_picture_is_left_alone(demo: HookedVLM, scene: Inputs) -> None:
+    image = example_scenes()[0].scene.image
+    inputs = demo.prepare([image, None], ["Describe this image.", "USER: Is a boat red? ASSISTANT:"])
+    flow = AttentionFlow("last")
+    found = demo.run(inputs, flow)[flow]
+    assert found.image_attention[1].isnan().all()
+    clean, cut = demo.run(inputs).logits, demo.run(inputs, TopKContext(0.05, found)).logits
+    assert largest(cut[1] - clean[1]) <= 1e-5 * largest(clean) < largest(cut[0, -1] - clean[0, -1])
+    with pytest.raises(InputError, match=r"Ranking: expected finite values for each row .*, got NaN in \[0\]"):
+        demo.run(inputs, TopKContext(0.05, found.image_attention.flip(0)))
 
 
 def test_it_leaves_no_query_alone_and_adds_up_with_a_knockout() -> None:

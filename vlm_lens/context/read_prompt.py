@@ -74,11 +74,7 @@ class ReadPrompt:
 
     def _is_kept(self, keep: float, variant: str, order: str, seed: int, keeps_bos: bool) -> Bool[Tensor, "layer pos"]:
         """What each layer keeps: as many positions in every one."""
-        layout, n_image_tokens = self.inputs.layout, self.ranking.shape[1]
-        n = 0 if variant == "query" else n_kept(keep, n_image_tokens)
-        if keep > 0 and n == 0 and variant != "query":
-            rule = f"0, or at least 1 / {n_image_tokens}"
-            raise InputError("keep leaves no image token", rule, keep, "variant='query' keeps the text alone.")
+        layout, n = self.inputs.layout, _n_image_tokens(keep, variant, self.ranking.shape[1])
         text = layout.mask("bos" if keeps_bos else []) if variant == "image" else layout.mask("prompt_text")
         is_kept = text.expand(len(self.ranking), -1).clone()
         is_kept[:, layout.mask("image")[0]] = kept_tokens(self.ranking, n, order, seed)
@@ -161,7 +157,9 @@ def compress(
     section 5.
     """
     check_request(keep, variant, order)
-    read = read_prompt(vlm, inputs, *objects, prompt=prompt, max_new_tokens=max_new_tokens, template=template)
+    inputs = _one_prompt(vlm, inputs, prompt, template)
+    _n_image_tokens(keep, variant, len(inputs.layout.positions("image")))
+    read = read_prompt(vlm, inputs, *objects, max_new_tokens=max_new_tokens, template=template)
     return read.compressed(keep, variant, order=order, seed=seed, keeps_bos=keeps_bos)
 
 
@@ -187,6 +185,19 @@ def _one_prompt(vlm: Any, inputs: Any, prompt: str | None, template: str | None)
         raise InputError("Prompt cannot be changed", "inputs with the pictures as opened", "pixels alone", advice)
     changed: Inputs = vlm.prepare(list(known.images), prompt, template=template)
     return changed
+
+
+def _n_image_tokens(keep: float, variant: str, n_all: int) -> int:
+    """How many image tokens each layer keeps.
+
+    Raises:
+        InputError: for a share that keeps none, where 0 or the text alone was not what was asked for.
+    """
+    n = 0 if variant == "query" else n_kept(keep, n_all)
+    if keep > 0 and n == 0 and variant != "query":
+        advice = "variant='query' keeps the text alone."
+        raise InputError("keep leaves no image token", f"0, or at least 1 / {n_all}", keep, advice)
+    return n
 
 
 def check_request(keep: float, variant: str, order: str) -> None:

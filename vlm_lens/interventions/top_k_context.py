@@ -29,8 +29,9 @@ class TopKContext(EdgeBlocker):
     Attributes:
         fraction: of a row's image tokens, more than 0 and at most 1.
         ranking: how much each image token was looked at, `[layer image_pos]`, or `[batch layer image_pos]` to rank
-            each row apart; image positions in the order of the sequence, all layers of the decoder. A result of
-            `AttentionFlow` gives its `image_attention`. Of equal values the earlier position ranks higher.
+            each row apart (a row without a picture may be NaN throughout); image positions in the order of the
+            sequence, all layers of the decoder. A result of `AttentionFlow` gives its `image_attention`. Of equal
+            values the earlier position ranks higher.
         queries: the positions that see less; `predicting` are the rows that produce the generated tokens, the first
             one too (`generated` leaves that one to see everything, as code that blocks single decode steps does).
         layers: "all", a range, a list, or a tuple of two depths such as `(0.5, 1.0)`.
@@ -100,6 +101,10 @@ class TopKContext(EdgeBlocker):
         ranking = self.ranking if self.ranking.ndim == 3 else self.ranking[None]
         return kept_tokens(ranking, n_kept(self.fraction, ranking.shape[-1]), self.order, self.seed)
 
+    def _of_row(self, row: int) -> Float[Tensor, "layer image_pos"]:
+        ranking: Tensor = self.ranking
+        return ranking[row] if ranking.ndim == 3 else ranking
+
     @cached_property
     def _masks(self) -> "WeakKeyDictionary[Sequences, tuple[Tensor, Tensor]]":
         """Queries and image tokens of each layout, shared by its layers and gone with it."""
@@ -115,6 +120,9 @@ class TopKContext(EdgeBlocker):
             shown = f"{expected} ({'batch ' if rows else ''}layer image_pos), {n_images_shown(counts)}"
             advice = "Take it from a run of the same prompts; rows with different numbers of images are run apart."
             raise InputError("Ranking does not fit the inputs", shown, list(self.ranking.shape), advice)
+        unranked = [row for row, count in enumerate(counts) if count and not self._of_row(row).isfinite().all()]
+        if unranked:
+            raise InputError("Ranking", f"finite values for each row with a picture ({counts})", f"NaN in {unranked}")
         if n_kept(self.fraction, max(counts)) == 0:
             advice = "AttentionKnockout(queries, 'image') blocks them all."
             rule = f"a fraction of at least 1 / {max(counts)}"
@@ -155,8 +163,10 @@ def checked_ranking(ranking: Any) -> Float[Tensor, "..."]:
         raise InputError("Ranking is not understood", rule, type(ranking).__name__) from None
     if values.ndim not in (2, 3) or values.numel() == 0:
         raise InputError("Ranking", "[layer image_pos] or [batch layer image_pos]", list(values.shape))
-    if not bool(values.isfinite().all()):
-        raise InputError("Ranking", "finite values", f"{int((~values.isfinite()).sum())} that are not")
+    is_unranked = values.isnan().flatten(1).all(dim=1)[:, None, None] if values.ndim == 3 else torch.tensor(False)
+    is_wrong = ~values.isfinite() & ~is_unranked
+    if bool(is_wrong.any()):
+        raise InputError("Ranking", "finite values", f"{int(is_wrong.sum())} that are not")
     return values
 
 
