@@ -76,6 +76,21 @@ def test_a_region_moves_to_another_image_of_the_same_grid_only() -> None:
         region.on(replace(SPAN, grid=PatchGrid(6, 4, 7, 7)))
 
 
+@given(regions, st.integers(0, 9))
+def test_a_sample_is_a_part_of_the_region_and_the_same_every_time(region: Region, seed: int) -> None:
+    part = region.sample(len(region) // 2, seed)
+    assert len(part) == len(region) // 2 and part <= region
+    assert part == region.sample(len(region) // 2, seed)
+    assert region.sample(len(region), seed) == region
+    with pytest.raises(PositionError, match=f"0 to {len(region)} patches"):
+        region.sample(len(region) + 1)
+
+
+def test_samples_of_other_seeds_differ() -> None:
+    whole = Region(SPAN, 0, frozenset(range(24)))
+    assert len({whole.sample(6, seed).patch_ids for seed in range(20)}) > 15
+
+
 def test_patches_outside_the_grid_are_refused() -> None:
     with pytest.raises(PositionError, match="patches from 0 to 23"):
         Region(SPAN, 0, frozenset({24}))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from random import Random
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -57,6 +58,16 @@ class Region:
         """The region grown by `n` patches over 8 neighbours; it stops at the image's border."""
         grown = self.span.grid.dilate(self.patches, n)
         return self._with(grown.flatten().nonzero().flatten().tolist())
+
+    def sample(self, n: int, seed: int = 0) -> "Region":
+        """As many of its patches, drawn at random without replacement: `(~cat).sample(len(cat), seed=3)`.
+
+        Raises:
+            PositionError: more patches than it has.
+        """
+        if not 0 <= n <= len(self):
+            raise PositionError("Sample of a region", f"0 to {len(self)} patches, as {self!r} has", n)
+        return self._with(Random(seed).sample(sorted(self.patch_ids), n))
 
     def on(self, span: ImageSpan, *, row: int = 0, image: int = 0) -> "Region":
         """The same patches of another image of the same grid: another prompt, another picture."""
