@@ -1,6 +1,7 @@
 """The TransformerLens of vision-language models."""
 
 from vlm_lens.attachments import Reader, Writer
+from vlm_lens.estimates import Mean, MeanEstimator
 from vlm_lens.hooked_clip import HookedCLIP
 from vlm_lens.hooked_transformer import HookedTransformer
 from vlm_lens.hooked_vlm import HookedVLM
@@ -21,6 +22,8 @@ __all__ = [
     "HookedTransformer",
     "HookedVLM",
     "Inputs",
+    "Mean",
+    "MeanEstimator",
     "Reader",
     "Region",
     "RegisterReading",

@@ -51,3 +51,7 @@ class ActivationError(VlmLensError, KeyError):
     """An activation that a cache does not hold."""
 
     __str__ = Exception.__str__
+
+
+class EstimateError(VlmLensError, ValueError):
+    """A mean of another model, preprocessing or data set than it is used or continued with."""
