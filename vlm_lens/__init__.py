@@ -6,7 +6,15 @@ from vlm_lens.hooked_clip import HookedCLIP
 from vlm_lens.hooked_transformer import HookedTransformer
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs import Inputs
-from vlm_lens.interventions import AttentionKnockout, TopKContext
+from vlm_lens.interventions import (
+    AttentionKnockout,
+    MeanAblation,
+    NoiseAblation,
+    ResampleAblation,
+    TopKContext,
+    ValueAblation,
+    ZeroAblation,
+)
 from vlm_lens.layout import Except, Region, TokenLayout
 from vlm_lens.model.cache import ActivationCache
 from vlm_lens.probes import AttentionFlow, AttentionRollout, FlowReading, RegisterReading, RegisterTokens
@@ -23,12 +31,17 @@ __all__ = [
     "HookedVLM",
     "Inputs",
     "Mean",
+    "MeanAblation",
     "MeanEstimator",
+    "NoiseAblation",
     "Reader",
     "Region",
     "RegisterReading",
     "RegisterTokens",
+    "ResampleAblation",
     "TokenLayout",
     "TopKContext",
+    "ValueAblation",
     "Writer",
+    "ZeroAblation",
 ]

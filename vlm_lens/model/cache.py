@@ -83,6 +83,10 @@ class ActivationCache(_tl.ActivationCache):
         self.pictures = {name: value.to(device) for name, value in self.pictures.items()}
         return self
 
+    def fingerprint_parts(self) -> dict[str, Tensor]:
+        """What an intervention that was given this cache is told from others by."""
+        return self._all()
+
     @property
     def n_bytes(self) -> int:
         """Bytes that the activations take."""

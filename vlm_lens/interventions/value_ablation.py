@@ -1,0 +1,41 @@
+"""Value ablation: some positions say what they are told to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from vlm_lens.interventions.base_ablation import VectorAblation, vectors_for
+from vlm_lens.layout import Selector
+
+
+@dataclass(frozen=True, eq=False)
+class ValueAblation(VectorAblation):
+    """Puts given vectors in the place of some positions' activations; all others keep their bits.
+
+    Attributes:
+        positions: whose activations.
+        vector: a number, or a tensor `[*features]` for all positions, `[patch *features]` for each patch of a picture,
+            `[pos *features]` for each absolute position, or a whole activation `[batch pos *features]`; `features` is
+            `d_model`, or `head_index d_head` where heads are told apart. For several hooks a mapping from their names.
+        hook: a hook, several, or a pattern such as `"blocks.*.hook_resid_post"`.
+        layers: of a pattern's matches; see `AttentionKnockout`.
+        heads: at a hook that tells heads apart; None for all.
+
+    Example:
+        >>> from vlm_lens import ValueAblation
+        >>> ValueAblation("last", 1.0, "blocks.2.hook_mlp_out")
+        ValueAblation(positions='last', vector=1.0, hook='blocks.2.hook_mlp_out')
+    """
+
+    positions: Selector
+    vector: Tensor | np.ndarray | float | int | Mapping[str, Tensor]
+    hook: Any = "projector.hook_out"
+    layers: Any = "all"
+    heads: Any = None
+
+    def vectors(self, hook_name: str) -> Tensor:
+        """The vector, or that of this hook."""
+        return vectors_for(repr(self), self.vector, hook_name)
