@@ -1,15 +1,20 @@
 """CLIP as a user holds it: pictures and texts as vectors of one space, both towers hooked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from vlm_lens.attachments import Runs
 from vlm_lens.demo import clip_folder
 from vlm_lens.errors import InputError
-from vlm_lens.inputs import open_image
+from vlm_lens.inputs import ClipInputs, open_image
+from vlm_lens.inputs.pictures import process_pictures
+from vlm_lens.layout import PatchGrid
+from vlm_lens.model.candidates import Candidates
+from vlm_lens.model.hook_point import silent
 from vlm_lens.model.loading import clip_parts, load_clip
 from vlm_lens.model.two_towers import TwoTowers
 
@@ -45,6 +50,64 @@ class HookedCLIP(Runs, TwoTowers):
         """The CLIP model whose vision tower the bundled vision-language model has."""
         return cls.from_pretrained(clip_folder(), device=device, dtype="float32")
 
+    def prepare(self, images: Any, texts: str | Sequence[str] | None = None) -> ClipInputs:
+        """Pictures, and perhaps texts, as this model takes them, with regions from pixel masks.
+
+        Without texts the model gives each picture's vector, for probes that have texts of their own.
+
+        Args:
+            images: a picture or several: PIL images, paths or arrays.
+            texts: what the pictures are compared with.
+
+        Raises:
+            InputError: a picture that cannot be opened, a model without a processor.
+        """
+        image_processor = getattr(self.processor, "image_processor", None)
+        if image_processor is None:
+            raise _no_processor("Pictures")
+        pictures = [open_image(image) for image in (images if isinstance(images, list | tuple) else [images])]
+        if not pictures:
+            raise InputError("Pictures cannot be prepared", "at least one", "none")
+        processed = process_pictures(image_processor, pictures, self.grid_for)
+        if texts is None:
+            return ClipInputs.of(processed, pictures).to(self.logit_scale.device)
+        texts = [texts] if isinstance(texts, str) else list(texts)
+        return ClipInputs.of(processed, pictures, self._tokens_of(texts), texts).to(self.logit_scale.device)
+
+    def grid_for(self, size: tuple[int, int]) -> PatchGrid:
+        """The patch grid of a picture of this height and width in model pixels."""
+        assert self.vision.cfg.patch_size is not None
+        return PatchGrid.over(*size, self.vision.cfg.patch_size)
+
+    def forward(self, inputs: Mapping[str, Tensor]) -> Float[Tensor, "image text"] | Float[Tensor, "image d_embed"]:
+        """The similarity of every picture to every text; each picture's vector where `prepare` was given no texts."""
+        if isinstance(inputs, ClipInputs) and inputs.input_ids is None:
+            return self.encode_image(inputs.pixel_values)
+        return super().forward(inputs)
+
+    @torch.no_grad()
+    def candidates(self, texts: Sequence[str], names: Sequence[str] | None = None, batch_size: int = 256) -> Candidates:
+        """Texts as vectors, made once to be compared with often; hooks on the text tower are not called.
+
+        Args:
+            texts: whole sentences, such as "A photo of a cat.".
+            names: what each is called in results; the text itself where None.
+            batch_size: how many texts at a time.
+
+        Raises:
+            InputError: no text, names that do not fit, a model without a tokenizer.
+        """
+        texts = list(texts)
+        if not texts:
+            raise InputError("Candidates", "at least one text", "none")
+        points = [point for name, point in self.hook_dict.items() if name.startswith(("text.", "hook_text"))]
+        vectors = []
+        with silent(points):
+            for start in range(0, len(texts), batch_size):
+                tokens = self._tokens_of(texts[start : start + batch_size])
+                vectors.append(self.encode_text(tokens["input_ids"], tokens["attention_mask"]))
+        return Candidates(tuple(texts if names is None else names), torch.cat(vectors))
+
     def zero_shot(
         self, images: Any, labels: Sequence[str], template: str = "a photo of a {}."
     ) -> Float[Tensor, "image label"]:
@@ -58,12 +121,16 @@ class HookedCLIP(Runs, TwoTowers):
         Raises:
             InputError: for a model without a processor.
         """
-        if self.processor is None:
-            raise InputError(
-                "Pictures cannot be prepared", "a processor", "a model without one", "Give one to from_hf."
-            )
-        texts = [template.format(label) for label in labels]
-        pictures = [open_image(image) for image in (images if isinstance(images, list | tuple) else [images])]
-        inputs = self.processor(images=pictures, text=texts, padding=True, return_tensors="pt")
-        device = self.logit_scale.device
-        return self({name: value.to(device) for name, value in inputs.items()}).softmax(dim=-1)
+        return self(self.prepare(images, [template.format(label) for label in labels])).softmax(dim=-1)
+
+    def _tokens_of(self, texts: Sequence[str]) -> dict[str, Tensor]:
+        """Token ids and which of them are no padding."""
+        tokenizer = getattr(self.processor, "tokenizer", None)
+        if tokenizer is None:
+            raise _no_processor("Texts")
+        tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
+        return {name: tokens[name].to(self.logit_scale.device) for name in ("input_ids", "attention_mask")}
+
+
+def _no_processor(what: str) -> InputError:
+    return InputError(f"{what} cannot be prepared", "a processor", "a model without one", "Give one to from_hf.")

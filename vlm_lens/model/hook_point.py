@@ -1,5 +1,8 @@
 """A hook point that knows whether somebody stands at it, and whether they changed what they saw."""
 
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal
 
@@ -113,6 +116,19 @@ class MaskHookPoint(HookPoint):
         """The same shape, or one mask for each head in place of one for all."""
         per_head = torch.Size((before[0], self.n_heads, *before[2:]))
         return after in (before, per_head)
+
+
+@contextmanager
+def silent(points: Iterable[HookPoint]) -> Iterator[None]:
+    """Until the block ends nobody stands at these points: for a computation of our own in the middle of a run."""
+    before = [(point, point._forward_hooks, point._backward_hooks) for point in points]
+    try:
+        for point, _, _ in before:
+            point._forward_hooks, point._backward_hooks = OrderedDict(), OrderedDict()
+        yield
+    finally:
+        for point, forward, backward in before:
+            point._forward_hooks, point._backward_hooks = forward, backward
 
 
 def value_of_one_gradient_of_other(value: Tensor, other: Tensor) -> Tensor:
