@@ -8,16 +8,13 @@ from jaxtyping import Float
 
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs import ImageLike, Inputs
-from vlm_lens.layout import Region
 from vlm_lens.plotting import TopTokens
 from vlm_lens.plotting.seen_picture import patch_picture
+from vlm_lens.probes import AttentionFlow, FlowReading
 from vlm_lens.report.data import CaseReport, PromptPiece
 from vlm_lens.report.knockout import Knockout, checked_layers, generated_text
 from vlm_lens.report.reading import Reading, lens_probabilities, read_run
 from vlm_lens.report.token_names import top_tokens, word_ids
-
-TEXT_GROUPS = ("bos", "system", "role", "question", "newline", "answer")
-"""The roles that a report tells apart, in the order of its bars; the picture follows."""
 
 
 def measure_case(
@@ -63,13 +60,14 @@ def measure_case(
     cut = layout.patches() if region is None else region.dilate(dilation)
 
     on_step("reading")
-    reading = read_run(vlm, inputs, [*span.patch_positions, *layout.positions("last")])
+    flow = AttentionFlow("last", {} if region is None else {"image: object": region}, rest="roles")
+    with vlm.attach(flow) as attached:
+        reading = read_run(vlm, inputs, [*span.patch_positions, *layout.positions("last")])
     probabilities = reading.logits.softmax(dim=-1)
     next_tokens = top_tokens(vlm, probabilities, top_k)
     lens, targets = lens_of(vlm, reading, word_ids(vlm, words, int(probabilities.argmax())), top_k)
     grid = span.grid.shape
-    groups, shares = attention_groups(inputs, reading, region)
-    patch_attention = reading.attention[:, list(span.patch_positions)]
+    groups, shares = shares_of(attached[flow])
 
     on_step("answering")
     text = generated_text(vlm, inputs, max_new_tokens)
@@ -94,7 +92,7 @@ def measure_case(
         layers=layer_names,
         groups=groups,
         shares=shares,
-        attention=patch_attention.reshape(-1, *grid).double().numpy(),
+        attention=attached[flow].map().values.double().numpy(),
         knockout=outcome,
     )
 
@@ -114,22 +112,10 @@ def lens_of(
     return lens, {name: stacked[:, :, index] for index, name in enumerate(target_ids)}
 
 
-def attention_groups(
-    inputs: Inputs, reading: Reading, region: Region | None
-) -> tuple[tuple[str, ...], Float[np.ndarray, "layer group"]]:
-    """The groups that occur, and what each gets of the last position's attention; each layer sums to 1."""
-    layout = inputs.layout
-    positions = {role: layout.positions(role) for role in TEXT_GROUPS}
-    if region is None:
-        positions["image"] = layout.positions("image")
-    else:
-        positions["image: object"] = region.positions
-        positions["image: elsewhere"] = tuple(sorted(set(layout.positions("image")) - set(region.positions)))
-    grouped = {position for group in positions.values() for position in group}
-    positions["other text"] = tuple(set(layout.positions("all")) - grouped)
-    present = {name: list(group) for name, group in positions.items() if group}
-    shares = [reading.attention[:, group].sum(dim=-1).double().numpy() for group in present.values()]
-    return tuple(present), np.stack(shares, axis=-1)
+def shares_of(looks: FlowReading) -> tuple[tuple[str, ...], Float[np.ndarray, "layer group"]]:
+    """The groups that occur, those of the picture last, and what each gets of the last position's attention."""
+    order = sorted(range(len(looks.groups)), key=lambda group: looks.groups[group].startswith("image"))
+    return tuple(looks.groups[group] for group in order), looks.shares[:, 0, 0, order].double().numpy()
 
 
 def prompt_pieces(inputs: Inputs) -> tuple[PromptPiece, ...]:
