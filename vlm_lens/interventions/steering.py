@@ -1,0 +1,108 @@
+"""Steering: a vector added to some positions' activations."""
+
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vlm_lens.attachments import PositionWriter
+from vlm_lens.attachments.feature_shape import feature_shape
+from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.here import Here
+from vlm_lens.attachments.hook_names import heads_of
+from vlm_lens.attachments.towers import place_of
+from vlm_lens.errors import HookError, PositionError
+from vlm_lens.layout import Selector
+
+
+@dataclass(frozen=True, eq=False)
+class Steer(PositionWriter):
+    """Adds `scale * vector` at some positions; under generation at each step, where positions are generated.
+
+    Attributes:
+        vector: `[d]` for every position; `[head d_head]` at a hook that tells heads apart, with a row for each head or
+            for each of `heads` (a plain `[d_head]` is added to every one); or one more axis in front, `[pos d]`, with
+            a vector for each position, in ascending order.
+        hook: a name, several, or a pattern like `"blocks.*.hook_resid_post"`.
+        positions: where.
+        scale: times which the vector is added; negative steers away.
+        layers: which of a pattern's layers.
+        heads: which heads; None for all.
+
+    Raises:
+        HookError: before the model runs, for a vector of another width, with NaN or infinite entries, or at scores,
+            pattern or mask.
+        PositionError: before the model runs, for vectors by position where a row has another number of positions.
+
+    Source: Turner et al., "Activation Addition: Steering Language Models Without Optimization", 2023.
+
+    Example:
+        >>> import torch
+        >>> from vlm_lens import Steer
+        >>> Steer(torch.ones(128), "blocks.*.hook_resid_post", "predicting", scale=4.0, layers=[3])
+        Steer(vector=Tensor(128), hook='blocks.*.hook_resid_post', positions='predicting', scale=4.0, layers=[3])
+    """
+
+    vector: Tensor | np.ndarray
+    hook: Any
+    positions: Selector
+    scale: float = 1.0
+    layers: Any = "all"
+    heads: Any = None
+
+    overwrites: ClassVar[bool] = False
+
+    def value(self, activation: Tensor, here: Here) -> Tensor:
+        """The activation with the vector added."""
+        shape = feature_shape(here.model, here.name)
+        assert shape is not None
+        vector = self._over_heads(torch.as_tensor(self.vector).to(activation.device), shape)
+        if vector.ndim <= len(shape):
+            return activation + self.scale * vector
+        selected = here.sequences.mask(self.positions)
+        order = (selected.long().cumsum(dim=1) - 1).clamp(min=0)[:, here.span.start : here.span.stop]
+        return activation + self.scale * vector[order.to(activation.device)]
+
+    def _over_heads(self, vector: Tensor, shape: tuple[int, ...]) -> Tensor:
+        """A row for every head, from rows for the chosen ones; the others' are not read."""
+        chosen = None if len(shape) == 1 else heads_of(self.heads, shape[0])
+        if chosen is None or vector.ndim == 1 or vector.shape[-2] == shape[0]:
+            return vector
+        whole = vector.new_zeros(*vector.shape[:-2], *shape)
+        whole[..., list(chosen), :] = vector
+        return whole
+
+    def check(self, ground: Ground) -> None:
+        """As every attachment; and the vector is one of numbers, as wide as the activation."""
+        super().check(ground)
+        vector = torch.as_tensor(self.vector)
+        if not vector.is_floating_point() or not bool(vector.isfinite().all()) or not isfinite(self.scale):
+            got = f"{vector.dtype}, {int((~vector.isfinite()).sum())} entries not finite, scale {self.scale}"
+            raise HookError(repr(self), "a vector of finite floats and a finite scale", got)
+        for name in self.hook_names(ground.model):
+            self._check_at(ground, name, tuple(vector.shape))
+
+    def _check_at(self, ground: Ground, name: str, got: tuple[int, ...]) -> None:
+        shape = feature_shape(ground.model, name)
+        if shape is None:
+            raise HookError(repr(self), "a hook with a vector for each position", name, "Use AttentionKnockout.")
+        allowed = {shape}
+        if len(shape) == 2:
+            chosen = heads_of(self.heads, shape[0])
+            allowed |= {shape[1:], (shape[0] if chosen is None else len(chosen), shape[1])}
+        if got in allowed:
+            return
+        if len(got) != len(shape) + 1 or got[1:] not in allowed:
+            rule = f"a vector of shape {' or '.join(str(list(one)) for one in sorted(allowed))} at {name}"
+            raise HookError(repr(self), f"{rule}, or that for each position", list(got))
+        sequences = ground.sequences_at(name)
+        if sequences is None or place_of(ground.model, name) == "none":
+            raise HookError(repr(self), "one vector", f"{got[0]} of them", f"Positions at {name} are unknown.")
+        counts = sequences.mask(self.positions).sum(dim=1).tolist()
+        wrong = [(row, count) for row, count in enumerate(counts) if count not in (0, got[0])]
+        if wrong and (ground.planned.step == 0 or wrong[0][1] > got[0]):
+            row, count = wrong[0]
+            raise PositionError(repr(self), f"{got[0]} positions in each row, as vectors", f"{count} in row {row}")
