@@ -123,22 +123,28 @@ class Plain:
             for tower, layers in self.layers.items()
             for number, layer in enumerate(layers)
         }
+        by_layer: dict[tuple[str, int], list[tuple[int, int, int, int]]] = {}
+        for tower, layer, *edge in blocked:
+            by_layer.setdefault((tower, layer), []).append((edge[0], edge[1], edge[2], edge[3]))
         self.patterns = {}
 
         def attend(
             module: Any, q: Tensor, k: Tensor, v: Tensor, mask: Any, scaling: float, **options: Any
         ) -> tuple[Tensor, Tensor]:
             tower, layer = place_of[id(module)]
-            allowed = _allowed(tower, layer, module.config, q.shape[0], q.shape[1], q.shape[2], is_real)
-            for edge in blocked:
-                if edge[:2] == (tower, layer):
-                    _, _, head, row, query, key = edge
-                    allowed[row, head, query, key] = False
+            allowed = _allowed(tower, layer, module.config, q.shape[0], q.shape[1], q.shape[2], is_real).numpy()
+            for head, row, query, key in by_layer.get((tower, layer), ()):
+                allowed[row, head, query, key] = False
             group = q.shape[1] // k.shape[1]
             results, patterns = [], []
             for head in range(q.shape[1]):
                 scores = q[:, head] @ k[:, head // group].transpose(1, 2) * scaling
-                pattern = scores.masked_fill(~allowed[:, head], -torch.inf).float().softmax(dim=-1).to(q.dtype)
+                pattern = (
+                    scores.masked_fill(~torch.from_numpy(allowed[:, head]), -torch.inf)
+                    .float()
+                    .softmax(dim=-1)
+                    .to(q.dtype)
+                )
                 results.append(pattern @ v[:, head // group])
                 patterns.append(pattern.detach())
             self.patterns[tower, layer] = torch.stack(patterns, dim=1)

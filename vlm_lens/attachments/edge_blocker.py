@@ -86,8 +86,10 @@ class EdgeBlocker(Writer):
         if sequences is None:
             return
         depths = layers_of(self.layers, tower.transformer.cfg.n_layers, on_empty=self.on_empty)
-        everywhere = range(sequences.n_positions)
-        for layer in depths if self.edges_differ_by_layer() else depths[:1]:
+        everywhere, windows = range(sequences.n_positions), tower.transformer.cfg.window_sizes
+        # Layers with one window and the same edges need one look.
+        alike = depths if self.edges_differ_by_layer() else {windows[layer]: layer for layer in depths}.values()
+        for layer in alike:
             if bool((self.blocked(layer, sequences, everywhere) & allowed_edges(tower, sequences, layer)).any()):
                 return
         raise EmptySelectionError(

@@ -24,7 +24,7 @@ def check_is_reached(
     """
     if not hook_names or any(_is_reached(model, name, current, start_at_layer, stop_at_layer) for name in hook_names):
         return
-    is_without_pictures = isinstance(model, JoinedTransformer) and current.pictures is None
+    is_without_pictures = place_of(model, hook_names[0]) in ("vision", "patches") and current.pictures is None
     why = "without pictures" if is_without_pictures else f"of layers [{start_at_layer or ''}:{stop_at_layer or ''}]"
     raise EmptySelectionError(
         f"{one!r} stands where nothing runs", "a hook that this run reaches", f"{hook_names[0]} in a run {why}",
