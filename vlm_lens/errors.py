@@ -55,3 +55,7 @@ class ActivationError(VlmLensError, KeyError):
 
 class EstimateError(VlmLensError, ValueError):
     """A mean of another model, preprocessing or data set than it is used or continued with."""
+
+
+class VerificationError(VlmLensError, AssertionError):
+    """A writer that did not do what it says, or a run that cannot be repeated."""

@@ -28,6 +28,9 @@ class EdgeBlocker(Writer):
     edits_in_place: ClassVar[bool] = False
     layers: Any
 
+    blocks_rectangle: ClassVar[bool] = False
+    """Whether its edges are all from `queries` to `keys`, and back if `bidirectional`: a proof works them out."""
+
     @property
     def tower_name(self) -> str:
         """The tower: the field `tower`, or the decoder."""

@@ -15,6 +15,7 @@ class PositionWriter(Writer):
     """A writer of some positions, and perhaps some heads, of a hook; all others keep their bits.
 
     A subclass has fields `positions` and `hook`, perhaps `layers` and `heads`, and says by `value` what is written.
+    `run.verify()` asks `value` again; one with a method `expected(before, here)` is held to that instead.
     """
 
     edits_in_place: ClassVar[bool] = False

@@ -20,6 +20,10 @@ class Record:
         tokens: what each later pass was given.
         reads: what each reader kept.
         skipped: attachments that found nothing to act on and were made with `on_empty="skip"`.
+        options: what the model's forward was given besides.
+        beside: the sessions that stood at the model during the run, this one among them.
+        n_expected: how many tokens were to be generated at most; their positions could be named.
+        ends: what each pass gave, at its last position.
     """
 
     model: Any
@@ -29,6 +33,10 @@ class Record:
     tokens: list[Tensor] = field(default_factory=list)
     reads: dict[int, list[Any]] = field(default_factory=dict)
     skipped: tuple[Any, ...] = ()
+    options: dict[str, Any] = field(default_factory=dict)
+    beside: tuple[Any, ...] = ()
+    n_expected: int = 0
+    ends: list[Tensor] = field(default_factory=list)
 
     @property
     def n_steps(self) -> int:

@@ -107,7 +107,15 @@ class Session:
 
         if self.record is None:
             raise HookError("Nothing was run yet", "a run of the model inside the block", "none")
-        return verify(self.model, self.objects, self.record, self.n_expected)
+        standing = {id(one): one for one in (self, *standing_at(self.model))}
+        before = {key: one._is_paused for key, one in standing.items()}
+        try:
+            for one in standing.values():
+                one._is_paused = True  # the proof makes its own passes, and attaches the same writers itself
+            return verify(self.model, self, self.record)
+        finally:
+            for key, one in standing.items():
+                one._is_paused = before[key]
 
     # What stands at the model
 
@@ -121,10 +129,13 @@ class Session:
             self.model.register_forward_pre_hook(self._before_pass, with_kwargs=True),
             self.model.register_forward_hook(self._after_pass, always_call=True),
         ]
+        outer = standing_at(self.model)
         try:
+            self.model._standing = (*outer, self)
             with self.model.hooks(fwd_hooks=hooks):
                 yield self
         finally:
+            self.model._standing = outer
             for handle in told:
                 handle.remove()
             self._close_pass()
@@ -149,7 +160,7 @@ class Session:
         ]
 
     def _read(self, reader: Reader, activation: Tensor, hook: HookPoint) -> None:
-        if self._is_skipped(reader):
+        if self._is_paused or self._is_skipped(reader):
             return
         here = self._here(activation, hook)
         value = reader.read(activation, here)
@@ -157,7 +168,9 @@ class Session:
             self.record.reads.setdefault(id(reader), []).append(Read(here, value))
 
     def _write(self, writer: Writer, activation: Tensor, hook: HookPoint) -> Tensor | None:
-        return None if self._is_skipped(writer) else writer.write(activation, self._here(activation, hook))
+        if self._is_paused or self._is_skipped(writer):
+            return None
+        return writer.write(activation, self._here(activation, hook))
 
     def _show(self, writer: Writer, show: Any, activation: Tensor, hook: HookPoint) -> Tensor | None:
         if self._is_skipped(writer):
@@ -175,6 +188,8 @@ class Session:
     # What it is told of
 
     def _before_pass(self, module: nn.Module, args: tuple[Any, ...], options: dict[str, Any]) -> None:
+        if self._is_paused:
+            return
         given: Any = args[0] if args else options.get("input", options.get("inputs"))
         past = options.get("past")
         n_before = 0 if past is None else past.n_positions
@@ -187,12 +202,19 @@ class Session:
             self.current = planned_pass(first_pass(self.model, given), self.n_expected)
             self._check(self.current, options.get("start_at_layer"), options.get("stop_at_layer"))
             self.record = Record(self.model, given, self.current.layout, self.current.pictures, skipped=self._skipped)
+            self.record.options = _options_of(args, options)
+            self.record.beside, self.record.n_expected = standing_at(self.model), self.n_expected
             self._results = {}
         self._last = self.current
 
     _last: CurrentPass | None = None
+    _is_paused = False
 
     def _after_pass(self, module: nn.Module, args: Any, output: Any) -> None:
+        if self._is_paused:
+            return
+        if self.record is not None and isinstance(output, Tensor):
+            self.record.ends.append((output[:, -1] if output.ndim == 3 else output).detach().clone())
         self._close_pass()
 
     def _close_pass(self) -> None:
@@ -224,10 +246,22 @@ class Session:
         check_no_query_is_left_alone(ground, [one for one in self.objects if not self._is_skipped(one)])
 
 
+def standing_at(model: Any) -> tuple[Session, ...]:
+    """The sessions that stand at a model, in the order in which they came."""
+    found: tuple[Session, ...] = getattr(model, "_standing", ())
+    return found
+
+
 def _marked(hook: Any, **marks: bool) -> Any:
     for name, value in marks.items():
         setattr(hook, name, value)
     return hook
+
+
+def _options_of(args: tuple[Any, ...], options: dict[str, Any]) -> dict[str, Any]:
+    """What a pass was given besides its input and the keys and values of passes before it."""
+    named = {name: value for name, value in options.items() if name not in ("input", "inputs", "past")}
+    return {**named, "return_type": args[1]} if len(args) > 1 else named
 
 
 def _check_objects(objects: tuple[Any, ...]) -> None:

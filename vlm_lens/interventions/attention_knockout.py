@@ -1,7 +1,7 @@
 """Attention knockout: some queries no longer see some keys."""
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from jaxtyping import Bool
 from torch import Tensor
@@ -40,6 +40,8 @@ class AttentionKnockout(EdgeBlocker):
     heads: Any = None
     tower: Literal["decoder", "vision", "text"] = "decoder"
     bidirectional: bool = False
+
+    blocks_rectangle: ClassVar[bool] = True
 
     def blocked(self, layer: int, sequences: Sequences, queries: range) -> Bool[Tensor, "batch query_pos key_pos"]:
         """Every edge from the queries to the keys."""
