@@ -3,11 +3,14 @@
 from vlm_lens.plotting.answer_probabilities import answer_probabilities
 from vlm_lens.plotting.attention_maps import attention_maps
 from vlm_lens.plotting.attention_shares import attention_shares
+from vlm_lens.plotting.histogram_by_layer import histogram_by_layer
 from vlm_lens.plotting.lens_by_layer import lens_by_layer
 from vlm_lens.plotting.lens_map import lens_map
 from vlm_lens.plotting.lens_strip import lens_strip
+from vlm_lens.plotting.norm_map import norm_map
 from vlm_lens.plotting.patch_picture import PatchPicture
 from vlm_lens.plotting.picture_grid import picture_grid
+from vlm_lens.plotting.share_bands import share_bands
 from vlm_lens.plotting.top_tokens import TopTokens
 
 __all__ = [
@@ -16,8 +19,11 @@ __all__ = [
     "answer_probabilities",
     "attention_maps",
     "attention_shares",
+    "histogram_by_layer",
     "lens_by_layer",
     "lens_map",
     "lens_strip",
+    "norm_map",
     "picture_grid",
+    "share_bands",
 ]
