@@ -351,3 +351,14 @@ def test_positions_may_be_named_before_they_are_generated(vlm: HookedVLM, inputs
     assert run[flow].positions.tolist() == [third, third]
     assert_sums_to_one(run[flow])
     torch.testing.assert_close(run[flow].maps, run[plain].at([third]).maps)
+
+
+def test_attached_to_a_generation_it_reads_what_generate_reads(vlm: HookedVLM, inputs: Inputs) -> None:
+    flow, options = AttentionFlow(), dict(max_new_tokens=6)
+    end = int(vlm.generate(inputs, eos_token_id=(), **options).tokens[0, 2])
+    with vlm.attach(flow) as attached:
+        run = vlm.generate(inputs, eos_token_id=end, **options)
+    inner = vlm.generate(inputs, flow, eos_token_id=end, **options)[flow]
+    assert torch.equal(attached[flow].shares, inner.shares)
+    assert attached[flow].tokens == inner.tokens and attached[flow].sequences is run.layout
+    assert len(inner.rows) < 12  # a row ended before the other

@@ -72,8 +72,9 @@ class Runs:
             generation: Generation = super().generate(  # type: ignore[misc]
                 inputs, max_new_tokens=max_new_tokens, around=session.standing, **options
             )
-        if session.record is not None and generation.layout is not None:
-            session.finish(generation.layout)
+        for one in (*self._attached, session):
+            if one.record is not None and generation.layout is not None:
+                one.finish(generation.layout)
         return GeneratedRun(**{one.name: getattr(generation, one.name) for one in fields(generation)}, session=session)
 
     def stream(self, inputs: Any, *objects: Attachment, max_new_tokens: int = 50, **options: Any) -> Iterator[Step]:
