@@ -14,6 +14,7 @@ from tests.model.written_out import WrittenOut
 from tests.tiny_models import IMAGE, IMAGE_TOKEN, N_PATCHES, new_clip, random_pixels
 from tests.tiny_models import tiny_inputs as new_mapping
 from vlm_lens import ActivationPatch, AttentionKnockout, HookedCLIP, HookedTransformer, HookedVLM, Inputs
+from vlm_lens.demo.examples import example_scenes
 from vlm_lens.errors import ActivationError, EmptySelectionError, HookError, PositionError
 
 RESID = "blocks.0.hook_resid_post"
@@ -159,7 +160,7 @@ def test_every_hook_can_be_patched(family: str) -> None:
     inputs, other = tiny_inputs(vlm), tiny_inputs(vlm, seed=1)
     names = patchable(vlm)
     if family != FAMILIES[0]:
-        names = [name for name in names if name.startswith("blocks.0.")]
+        names = [name for name in names if name.startswith("blocks.0.attn.")]  # where the families differ
     source = vlm.run(other, names_filter=names)
     is_real, wrong = inputs.attention_mask.bool(), {}
     kept: dict[bool, dict[str, Tensor]] = {False: {}, True: {}}
@@ -433,3 +434,35 @@ def test_a_value_says_what_it_is(vlm: HookedVLM) -> None:
     assert patch.fingerprint() == same.fingerprint()
     assert patch.fingerprint() != ActivationPatch(other, RESID, "image").fingerprint()
     assert patch.fingerprint() != replace(patch, positions="last").fingerprint()
+
+
+def test_a_generation_proves_that_it_was_patched(vlm: HookedVLM, inputs: Inputs) -> None:
+    hooks = [RESID, "blocks.1.attn.hook_z", "blocks.0.attn.hook_pattern"]
+    source = vlm.generate(tiny_inputs(vlm, seed=1), names_filter=hooks, max_new_tokens=3, eos_token_id=())
+    patches = [
+        ActivationPatch(source, hooks[0], ["image", "generated"]),
+        ActivationPatch(source, hooks[1], "last", heads=[1]),
+        ActivationPatch(source, hooks[2], "last", heads=[0]),
+    ]
+    run = vlm.generate(inputs, *patches, max_new_tokens=3, eos_token_id=())
+    checked = run.verify().to_dataframe()
+    assert all(checked["object"].str.contains(hook, regex=False).any() for hook in hooks)
+
+
+def test_on_the_bundled_model_the_objects_patches_carry_the_answer() -> None:
+    vlm, (cat, sheep, *_) = HookedVLM.demo(), example_scenes()
+    clean, corrupted = (vlm.prepare(one.scene.image, "Is there a cat in this image?") for one in (cat, sheep))
+    region = clean.layout.region(cat.subject.mask).dilate(1).on(corrupted.layout.image_span())
+    hook, yes, no = "blocks.1.hook_resid_pre", vlm.to_single_token(" Yes"), vlm.to_single_token(" No")
+    source = vlm.run(clean, names_filter=hook)
+
+    def difference(*objects: ActivationPatch) -> float:
+        logits = vlm.run(corrupted, *objects).logits[0, -1]
+        return float(logits[yes] - logits[no])
+
+    assert difference() < -3
+    assert difference(ActivationPatch(source, hook, region)) > 3
+    assert difference(ActivationPatch(source, hook, ~region)) < -1
+    patch = ActivationPatch(source, hook, region)
+    cached, uncached = (vlm.generate(corrupted, patch, max_new_tokens=6, use_cache=one) for one in (True, False))
+    assert torch.equal(cached.tokens, uncached.tokens) and cached.text.startswith("Yes")
