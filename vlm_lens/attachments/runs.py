@@ -49,7 +49,9 @@ class Runs:
         for place, one in enumerate(objects):
             if isinstance(one, Measure):
                 writers = tuple(other for other in objects[:place] if isinstance(other, Writer))
-                session.keep(one, one.measure(Again(self, inputs, record, logits, writers)))
+                is_skipped = any(one is other for other in record.skipped)
+                found = None if is_skipped else one.measure(Again(self, inputs, record, logits, writers))
+                session.keep(one, found)
         cache = None if names_filter is None else ActivationCache(saved, self)
         return Run(logits, inputs, record.layout, session, cache)
 
