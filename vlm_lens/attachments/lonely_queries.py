@@ -30,14 +30,17 @@ def _check_tower(ground: Ground, blockers: list[EdgeBlocker]) -> None:
         return
     cfg = tower.transformer.cfg
     layers = {id(one): set(layers_of(one.layers, cfg.n_layers, on_empty=one.on_empty)) for one in blockers}
-    seen = set()
+    seen, allowed = set(), {}
     for layer in range(cfg.n_layers):
         here = [one for one in blockers if layer in layers[id(one)]]
         key = (cfg.window_sizes[layer], *((id(one), layer if one.edges_differ_by_layer() else None) for one in here))
         if not here or key in seen:
             continue
         seen.add(key)
-        before = allowed_edges(tower, sequences, layer)
+        window = cfg.window_sizes[layer]
+        if window not in allowed:
+            allowed[window] = allowed_edges(tower, sequences, layer)
+        before = allowed[window]
         for head in _heads_to_try(here, cfg.n_heads):
             left = before.clone()
             for one in here:
