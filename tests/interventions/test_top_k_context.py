@@ -135,6 +135,14 @@ def test_the_papers_form_leaves_the_first_generated_token_alone(demo: HookedVLM,
     assert not torch.equal(everywhere[:, 0], clean[:, 0])
 
 
+def test_it_proves_itself_from_the_first_generated_token_on(demo: HookedVLM, scene: Inputs) -> None:
+    context = TopKContext(0.1, random_ranking(scene, demo.cfg.n_layers)[0], layers=range(1, 4))
+    proof = str(demo.generate(scene, context, max_new_tokens=3).verify())
+    n_edges = 3 * 3 * demo.cfg.n_heads * (144 - 14)  # steps, layers, heads, dropped tokens
+    assert f"lacks each of its edges and none that was not asked for [{n_edges:,} edges, 3 layers" in proof
+    assert "names no edge" in str(demo.run(scene, replace(context, fraction=1.0)).verify())
+
+
 def hidden(context: TopKContext, inputs: Inputs, layer: int = 0, row: int = 0) -> set[int]:
     """Which image tokens the last position no longer sees."""
     blocked = context.blocked(layer, inputs.layout, range(inputs.shape[1]))
