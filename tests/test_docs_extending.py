@@ -58,3 +58,10 @@ def test_a_measure_of_ten_lines_gives_a_number_for_each_patch(page: dict[str, An
     gradient = page["GradientNorm"]()
     found = page["vlm"].run(inputs, gradient)[gradient]
     assert found.shape == (inputs.layout.image_span().grid.n_patches,) and found.min() > 0
+
+
+def test_everything_on_the_page_proves_itself(page: dict[str, Any]) -> None:
+    proof = page["proof"]
+    assert {"Nearsighted(reach=40)", "run", "decoder tower"} <= set(proof.to_dataframe()["object"])
+    vlm, inputs = page["vlm"], page["inputs"]
+    assert vlm.run(inputs, page["clamp"]).verify()

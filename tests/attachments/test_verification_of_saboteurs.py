@@ -75,6 +75,15 @@ def test_a_kernel_that_ignores_the_mask_is_found(
         run.verify()
 
 
+def test_a_kernel_that_ignores_the_mask_in_the_vision_tower_is_found(
+    vlm: HookedVLM, inputs: Inputs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attention, "fused_attention", Kernel(lambda call, queries, keys: True, heads=(1,)))
+    run = vlm.run(inputs, AttentionKnockout("cls", "patches", tower="vision", layers=1))
+    with pytest.raises(VerificationError, match=r"Result of attention at vision\.blocks\.1\.attn\.hook_z"):
+        run.verify()
+
+
 @pytest.mark.parametrize("layer", [0, 1])
 def test_a_kernel_that_ignores_the_mask_in_one_layer_is_found(
     vlm: HookedVLM, inputs: Inputs, layer: int, monkeypatch: pytest.MonkeyPatch
@@ -190,6 +199,29 @@ def test_a_users_edit_of_a_mask_beside_what_was_attached_is_found(vlm: HookedVLM
             run.verify()
     with pytest.raises(VerificationError, match="Replay of the run: .* Something else stood at the model then"):
         run.verify()
+
+
+@dataclass(frozen=True, eq=False)
+class OwnMask(Writer):
+    """A user's own writer of a mask: sets one column."""
+
+    is_open: bool
+    key: int
+    hook: Any = "blocks.1.attn.hook_mask"
+
+    def write(self, activation: Tensor, here: Here) -> Tensor:
+        mask = activation.clone()
+        mask[..., self.key] = self.is_open
+        return mask
+
+
+def test_a_users_own_writer_of_masks_may_take_away_and_not_give_back(vlm: HookedVLM, inputs: Inputs) -> None:
+    knockout, image = AttentionKnockout("last", "image"), inputs.layout.positions("image")
+    assert vlm.run(inputs, OwnMask(False, 1)).verify()
+    assert vlm.run(inputs, knockout, OwnMask(False, 1)).verify()
+    assert vlm.run(inputs, OwnMask(True, image[0]), knockout).verify()
+    with pytest.raises(VerificationError, match=r"AttentionKnockout.*blocks\.1.*blocked, got open"):
+        vlm.run(inputs, knockout, OwnMask(True, image[0])).verify()
 
 
 @dataclass(frozen=True, eq=False)

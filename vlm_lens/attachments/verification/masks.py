@@ -29,7 +29,7 @@ class MaskProof:
 
     Args:
         asked: the masks that were asked for.
-        rewritten: hooks of scores and patterns at which other writers stand.
+        rewritten: hooks of masks and patterns at which other writers stand (at a pattern's, also those of scores).
         continues: whether later passes read the keys and values of earlier ones.
     """
 
@@ -43,6 +43,7 @@ class MaskProof:
         self._values: dict[int, list[Tensor]] = defaultdict(list)
         self._patterns: dict[int, Tensor] = {}
         self._has_mask: set[tuple[int, int]] = set()
+        self._written_masks: dict[tuple[int, int], Tensor] = {}
         self.edges: dict[int, Tally] = {id(one): Tally() for one in asked.blockers}
         self.untouched, self.weights, self.fused = Tally(), Tally(), Tally()
 
@@ -80,7 +81,7 @@ class MaskProof:
         if not self.asked.blockers:
             return found
         check = "blocked weights are exactly 0, and the others sum to 1"
-        if self.rewritten:
+        if any(name.endswith("hook_pattern") for name in self.rewritten):
             check += " (or to what was written)"
         found.append(self.weights.finding(name, check, "queries"))
         found.append(self.fused.finding(name, "the result is pattern @ v under the mask asked for", "queries"))
@@ -92,7 +93,10 @@ class MaskProof:
             held.clear()
 
     def asked_at(self, here: Here) -> Bool[Tensor, "batch heads query_pos key_pos"]:
-        """The mask asked for."""
+        """The mask asked for; where a user's own writer wrote it, the one that was left."""
+        written = self._written_masks.get((_layer(here), here.step))
+        if written is not None:
+            return written
         return once_a_pass(here, ("asked", *self._kind(here)), lambda: self.asked.asked(here))
 
     def base_at(self, here: Here) -> Bool[Tensor, "batch 1 query_pos key_pos"]:
@@ -114,6 +118,10 @@ class MaskProof:
         layer = _layer(here)
         self._has_mask.add((layer, here.step))
         asked, in_force = self.asked_at(here), mask & self.base_at(here)
+        if here.name in self.rewritten:
+            # What a user's own writer takes away nobody can foresee; what blockers took away stays away.
+            self._written_masks[layer, here.step] = in_force
+            asked = asked & in_force
         if not torch.equal(*torch.broadcast_tensors(asked, in_force)):
             self._refuse_mask(in_force, asked, here)
         here_are = self.asked.blockers_in(layer)

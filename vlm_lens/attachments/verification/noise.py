@@ -1,5 +1,6 @@
 """Noise in the place of blocked values: whoever is blocked from all of it must not move by a bit."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,10 @@ from vlm_lens.attachments.verification.masks import MaskProof, chosen_heads
 from vlm_lens.attachments.verification.replay import Looks
 from vlm_lens.attachments.verification.tally import Tally
 from vlm_lens.errors import VerificationError
+from vlm_lens.model.hook_point import HookPoint
 
-_MOST_SETS = 4
-"""Of a blocker that names other edges for each query, so many of the most frequent sets of keys are tried."""
+_MOST_SETS, _MOST_CANDIDATES, _WORTH_A_RUN = 4, 64, 0.01
+"""A blocker that names other keys for each query is tried with a few sets of keys, while one tries a share of edges."""
 
 _LOUDNESS = 30.0
 """Times the largest value: a weight that should be 0 and is only small still shows in the bits."""
@@ -141,22 +143,26 @@ class NoiseProof:
         """For each layer with a blocker the sets of keys to noise, over the whole generation."""
         sets: dict[int, list[Noised]] = {}
         made: dict[Any, list[Noised]] = {}
+        everywhere = range(here.span.stop)
         for layer in self.masks.asked.layers:
             sets[layer] = []
             for one in self.masks.asked.blockers_in(layer):
                 key = id(one), layer if one.edges_differ_by_layer() else None
                 if key not in made:
-                    made[key] = _key_sets(one, layer, here)
+                    made[key] = _key_sets(one, self.masks, replace(here, hook=self._mask_hook(layer), span=everywhere))
                 for keys in made[key]:
                     if not any(torch.equal(keys, other) for other in sets[layer]):
                         sets[layer].append(keys)
         return sets
 
+    def _mask_hook(self, layer: int) -> HookPoint:
+        return self.tower.transformer.hook_dict[f"blocks.{layer}.attn.hook_mask"]
+
     def _at(self, layer: int, hook: str) -> str:
         return self.tower.hook_name(layer, f"attn.{hook}")
 
 
-def _key_sets(one: EdgeBlocker, layer: int, here: Here) -> list[Noised]:
+def _key_sets(one: EdgeBlocker, masks: MaskProof, here: Here) -> list[Noised]:
     """Sets of keys that some queries are blocked from altogether."""
     sequences = here.sequences
     rows = range(sequences.n_rows)
@@ -164,10 +170,14 @@ def _key_sets(one: EdgeBlocker, layer: int, here: Here) -> list[Noised]:
         names = ["keys", "queries"] if one.field("bidirectional", False) else ["keys"]
         sides = [[positions_of(sequences, one.field(name), row) for row in rows] for name in names]
     else:
-        whole = one.blocked(layer, sequences, range(here.span.stop)).cpu().numpy()
-        frequent = [_frequent_sets(whole[row]) for row in rows]
-        sides = [[sets[number] if number < len(sets) else () for sets in frequent]
-                 for number in range(max(map(len, frequent)))]  # fmt: skip
+        head = chosen_heads(one, masks.cfg.n_heads)[0]
+        edges, allowed = (
+            edges[:, head % edges.shape[1]]
+            for edges in (masks.asked.blocked_by(one, here) & masks.asked.base(here), masks.asked.asked(here))
+        )
+        covering = [_covering_sets(edges[row], allowed[row]) for row in rows]
+        sides = [[sets[number] if number < len(sets) else () for sets in covering]
+                 for number in range(max(map(len, covering)))]  # fmt: skip
     noised = []
     for side in sides:
         keys = torch.zeros(sequences.n_rows, here.span.stop, dtype=torch.bool)
@@ -177,8 +187,24 @@ def _key_sets(one: EdgeBlocker, layer: int, here: Here) -> list[Noised]:
     return noised
 
 
-def _frequent_sets(blocked: Bool[np.ndarray, "query_pos key_pos"]) -> list[tuple[int, ...]]:
-    """The most frequent sets of keys among the queries that lose any."""
-    sets, counts = np.unique(blocked[blocked.any(axis=1)], axis=0, return_counts=True)
-    order = np.argsort(-counts, kind="stable")[:_MOST_SETS]
-    return [tuple(np.flatnonzero(sets[place]).tolist()) for place in order]
+def _covering_sets(
+    edges: Bool[np.ndarray, "query_pos key_pos"], allowed: Bool[np.ndarray, "query_pos key_pos"]
+) -> list[tuple[int, ...]]:
+    """A few sets of keys that together try as many blocked edges as they can, the best first.
+
+    An edge is tried by a set that has its key, if its query may see nothing of that set.
+    """
+    candidates = np.unique(edges[edges.any(axis=1)], axis=0)
+    candidates = candidates[np.argsort(candidates.sum(axis=1), kind="stable")]
+    candidates = candidates[:: len(candidates) // _MOST_CANDIDATES + 1].astype(np.float32)
+    sees_none = ~((allowed.astype(np.float32) @ candidates.T) > 0)
+    left = edges.astype(np.float32)
+    sets: list[tuple[int, ...]] = []
+    while len(sets) < _MOST_SETS and len(candidates):
+        n_new = ((left @ candidates.T) * sees_none).sum(axis=0)
+        best = int(n_new.argmax())
+        if n_new[best] < _WORTH_A_RUN * edges.sum():
+            break
+        sets.append(tuple(np.flatnonzero(candidates[best]).tolist()))
+        left[sees_none[:, best]] *= 1 - candidates[best]
+    return sets

@@ -110,7 +110,7 @@ class _Proof:
         deviation = self._with_noise_before(writers)
         if not deviation <= tolerance:
             one = next((one for one in writers if not self._with_noise_before([one]) <= tolerance), writers[0])
-            advice = "It says that it overwrites: `overwrites = False` is for one that leaves what was there in."
+            advice = "Say `overwrites = False` in the class of a writer whose values depend on what stood there."
             check_within(repr(one), "noise in the place of what it replaces to change no result", deviation, tolerance,
                          advice)  # fmt: skip
         check = "noise in the place of what it replaces changes no result"
@@ -143,6 +143,7 @@ class _Proof:
         blockers = [one for one in self.active if isinstance(one, EdgeBlocker)]
         names = [name for one in self.active if not isinstance(one, EdgeBlocker) for name in one.hook_names(self.model)]
         rewritten = {f"{name.rpartition('.')[0]}.hook_pattern" for name in names if name.endswith(_WRITTEN_OUT)}
+        rewritten |= {name for name in names if name.endswith("hook_mask")}
         given = self.replay.record.options.get("attention_mask")
         return [
             MaskProof(
