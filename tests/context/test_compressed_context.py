@@ -10,6 +10,8 @@ from torch import Tensor
 
 from tests.interventions.plain_transformers import Plain, edges
 from tests.model.tiny_vlms import FAMILIES, tiny_checkpoint, tiny_inputs, tiny_vlm
+from tests.tiny_models import IMAGE, tiny_llava
+from tests.tiny_models import tiny_inputs as new_mapping
 from vlm_lens import AttentionFlow, AttentionKnockout, HookedVLM, Inputs, TopKContext
 from vlm_lens.context import CompressedContext, ReadPrompt, read_prompt
 from vlm_lens.demo.examples import example_scenes
@@ -338,6 +340,28 @@ def test_padding_beside_a_prompt_makes_no_difference() -> None:
     alone, beside = (vlm.compress(one, keep=0.25, max_new_tokens=3) for one in (row, padded))
     assert torch.equal(alone.is_kept, beside.is_kept)
     assert torch.equal(alone.logits(new_tokens()), beside.logits(new_tokens()))
+
+
+@torch.no_grad()
+def test_several_pictures_with_their_class_tokens_are_ranked_together() -> None:
+    checkpoint = tiny_llava("class token kept")
+    vlm = HookedVLM.from_hf(checkpoint)
+    inputs = vlm.as_inputs(new_mapping(checkpoint, [(2, IMAGE, 3, IMAGE, 4)]))
+    context, tokens = vlm.compress(inputs, keep=0.5, max_new_tokens=2), new_tokens()
+    spans = inputs.layout.images[0]
+    n_image_tokens = sum(span.n_positions for span in spans)
+    assert context.ranking.shape == (vlm.cfg.n_layers, n_image_tokens)
+    assert context.is_image_token_kept.sum(dim=1).tolist() == [n_image_tokens // 2] * vlm.cfg.n_layers
+    frame = context.to_dataframe()
+    assert frame.patch_row.isna().sum() == 2 * vlm.cfg.n_layers  # one class token a picture
+    assert frame.is_kept.sum() == context.is_image_token_kept.sum()
+    for image in (0, 1):
+        shown = frame[(frame.image == image) & frame.is_kept & frame.patch_row.notna()]
+        cells = context.plot(image).data[0].customdata.flatten()
+        assert sum(int(re.findall(r"\d+", cell)[0]) for cell in cells) == len(shown)
+    whole = vlm.compress(inputs, keep=1.0, max_new_tokens=2)
+    expected = vlm(continued(inputs, tokens))[:, inputs.shape[1] :]
+    assert largest(whole.logits(tokens) - expected) <= 1e-5 * largest(expected)
 
 
 def standing(vlm: HookedVLM) -> Sequence[str]:

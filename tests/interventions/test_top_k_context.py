@@ -9,7 +9,7 @@ from torch import Tensor
 
 from tests.interventions.plain_transformers import Plain, edges
 from tests.model.tiny_vlms import FAMILIES, tiny_checkpoint, tiny_inputs, tiny_vlm
-from vlm_lens import AttentionFlow, HookedVLM, Inputs, Reader, TopKContext
+from vlm_lens import AttentionFlow, AttentionKnockout, HookedVLM, Inputs, Reader, TopKContext
 from vlm_lens.attachments import Here
 from vlm_lens.demo.examples import example_scenes
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
@@ -233,8 +233,6 @@ def test_a_row_without_a_picture_is_left_alone(demo: HookedVLM, scene: Inputs) -
 
 
 def test_it_leaves_no_query_alone_and_adds_up_with_a_knockout() -> None:
-    from vlm_lens import AttentionKnockout
-
     vlm = tiny_vlm()
     inputs = tiny_inputs(vlm, is_padded=False)
     context = TopKContext(0.25, random_ranking(inputs), queries="last")
