@@ -113,7 +113,9 @@ def rows_of(family: str, given: dict[str, Tensor], n_positions: int | None = Non
     has_class_token = config.vision_config.model_type == "clip_vision_model"
     n_kept = int(has_class_token and config.vision_feature_select_strategy == "full")
     rows = []
-    for number, (ids, is_real) in enumerate(zip(given["input_ids"].tolist(), given["attention_mask"].tolist())):  # noqa: B905
+    for number, (ids, is_real) in enumerate(
+        zip(given["input_ids"].tolist(), given["attention_mask"].tolist(), strict=True)
+    ):
         places = [place for place, token in enumerate(ids) if token == IMAGE_TOKEN]
         rows.append(
             Row(
