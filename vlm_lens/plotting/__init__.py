@@ -7,6 +7,7 @@ from vlm_lens.plotting.histogram_by_layer import histogram_by_layer
 from vlm_lens.plotting.lens_by_layer import lens_by_layer
 from vlm_lens.plotting.lens_map import lens_map
 from vlm_lens.plotting.lens_strip import lens_strip
+from vlm_lens.plotting.lens_table import lens_table
 from vlm_lens.plotting.norm_map import norm_map
 from vlm_lens.plotting.patch_picture import PatchPicture
 from vlm_lens.plotting.picture_grid import picture_grid
@@ -23,6 +24,7 @@ __all__ = [
     "lens_by_layer",
     "lens_map",
     "lens_strip",
+    "lens_table",
     "norm_map",
     "picture_grid",
     "share_bands",

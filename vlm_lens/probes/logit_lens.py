@@ -1,0 +1,234 @@
+"""The logit lens: the residual stream, read as words after every layer."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from vlm_lens.attachments import Here, Read, Reader, Record
+from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.hook_names import layers_of
+from vlm_lens.attachments.towers import Tower, tower_named
+from vlm_lens.errors import EmptySelectionError, HookError, InputError
+from vlm_lens.layout import Selector
+from vlm_lens.model.candidates import Candidates
+from vlm_lens.model.two_towers import TwoTowers
+from vlm_lens.probes.lens_reading import LensReading
+from vlm_lens.probes.lens_statistics import LensStatistics, lens_statistics
+from vlm_lens.probes.lens_targets import Groups, target_groups
+from vlm_lens.probes.read_out import CandidateReadOut, ReadOut, VocabularyReadOut
+from vlm_lens.probes.token_names import token_names
+
+MEBIBYTE = 2**20
+EMBED = "embed"
+
+
+@dataclass(frozen=True, eq=False)
+class LogitLens(Reader):
+    """Reads the residual stream through the model's own final norm and unembedding, as the stream passes.
+
+    States are `embed`, the stream that enters block 0, and the stream after each layer, by the layer's number: 33 for
+    32 layers. Each is normed once, so the last is the model's own prediction. Nothing but the result is kept:
+    layers x positions x vocabulary never exist together. Padding is never reported. Hooks on the final norm and the
+    unembedding are neither called nor seen.
+
+    In CLIP's vision tower each position goes through post-norm and projection, and is compared with candidate texts by
+    cosine over the learned temperature; the class token's last state is CLIP's own zero-shot answer.
+
+    Attributes:
+        top_k: how many of the best tokens to keep.
+        targets: tokens to follow: a token id, a string that is one token (`" cat"`), a list of these, or a mapping
+            from a name to its aliases, whose probabilities are summed before the sum is ranked among all other tokens.
+            Rank 1 is the best; outputs that tie share the better rank. For CLIP, names or numbers of candidates.
+        layers: "all"; "embed"; a layer, or what else means layers (a range, a list, `(0.5, 1.0)`, -1 for the last); a
+            list may have "embed" in it.
+        positions: which positions.
+        tower: "decoder", or "vision" of a `HookedCLIP`.
+        candidates: for the vision tower: whole texts, what `clip.candidates(texts)` gives, or vectors [candidate
+            d_embed].
+        memory: bytes to work with beside model and result; places are read so many at a time.
+
+    Source: nostalgebraist, "interpreting GPT: the logit lens", 2020; over patches of pictures, Neo et al., "Towards
+    Interpreting Visual Information Processing in Vision-Language Models", 2024.
+
+    Example:
+        >>> from vlm_lens import LogitLens
+        >>> LogitLens(targets={"cat": [" cat", " cats"]}, positions="image")
+        LogitLens(targets={'cat': [' cat', ' cats']}, positions='image')
+    """
+
+    top_k: int = 5
+    targets: Any = None
+    layers: Any = "all"
+    positions: Selector = "all"
+    tower: Literal["decoder", "vision"] = "decoder"
+    candidates: Sequence[str] | Candidates | Tensor | None = None
+    memory: int = 256 * MEBIBYTE
+
+    def hook_names(self, model: Any) -> list[str]:
+        """The stream into block 0 and after each layer, of those chosen.
+
+        Raises:
+            HookError: a tower that the model has not, or that says nothing.
+        """
+        return list(self.states(model))
+
+    def states(self, model: Any) -> dict[str, str]:
+        """The name of each state by its hook: "embed", "0", "1" and so on."""
+        tower = self._readable_tower(model)
+        layers = self.layers
+        has_embed = isinstance(layers, str) and layers in ("all", EMBED)
+        if not isinstance(layers, str | int | slice | range | tuple):
+            layers = list(layers)
+            has_embed = EMBED in layers
+            layers = [layer for layer in layers if layer != EMBED]
+        states = {tower.hook_name(0, "hook_resid_pre"): EMBED} if has_embed else {}
+        if isinstance(layers, str) and layers == EMBED or has_embed and layers == []:
+            return states
+        what = f"Layers of the {tower.name} tower"
+        for layer in layers_of(layers, tower.transformer.cfg.n_layers, what, self.on_empty):
+            states[tower.hook_name(layer, "hook_resid_post")] = str(layer)
+        return states
+
+    def check(self, ground: Ground) -> None:
+        """As every attachment; and targets and candidates must be there to be read.
+
+        Raises:
+            InputError: targets that are no single tokens, candidates that do not fit, a top_k or memory below 1.
+        """
+        super().check(ground)
+        for name, value in (("top_k", self.top_k), ("memory", self.memory)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(f"{name} of {self!r}", "a whole number of 1 or more", repr(value))
+        sequences = ground.planned.sequences(self._readable_tower(ground.model).name)  # type: ignore[arg-type]
+        if sequences is not None and not bool((sequences.mask(self.positions) & sequences.mask("all")).any()):
+            raise EmptySelectionError(f"positions of {self!r}", "positions that are no padding", "padding alone")
+        self._lens(ground.model, ground.planned.memo)
+
+    def read(self, activation: Float[Tensor, "batch pos d_model"], here: Here) -> "LensRead | None":
+        """What the chosen positions of one state say."""
+        is_read = here.rows(self.positions) & here.rows("all")
+        if not bool(is_read.any()):
+            return None
+        lens = self._lens(here.model, here.current.memo)
+        with torch.no_grad():
+            states, groups = activation.detach()[is_read], list(lens.groups.values())
+            statistics = lens_statistics(states, lens.read_out, self.top_k, groups, self.memory)
+        rows, columns = is_read.cpu().nonzero(as_tuple=True)
+        return LensRead(rows, columns + here.span.start, statistics)
+
+    def result(self, reads: Sequence[Read], record: Record) -> LensReading:
+        """All states side by side, over all positions that were run."""
+        tower = self._readable_tower(record.model)
+        lens = self._lens(record.model, {})
+        if tower.name == "vision":
+            has_class_token = tower.transformer.cfg.has_class_token
+            layout: Any = record.pictures and record.pictures.with_class_tokens(int(bool(has_class_token)))
+        else:
+            layout = record.layout
+        by_state: dict[str, list[LensRead]] = {}
+        for read in reads:
+            by_state.setdefault(self.states(record.model)[read.here.name], []).append(read.value)
+        states = {
+            state: (
+                torch.cat([part.rows for part in parts]).numpy(),
+                torch.cat([part.positions for part in parts]).numpy(),
+                LensStatistics.joined([part.statistics for part in parts]),
+            )
+            for state, parts in by_state.items()
+        }
+        return LensReading.of(states, tuple(lens.groups), lens.names_of, layout, record.images)
+
+    def _readable_tower(self, model: Any) -> Tower:
+        """The tower, if its stream can be read as words.
+
+        Raises:
+            HookError: a tower that the model has not, or one without words.
+        """
+        tower = tower_named(model, self.tower)
+        if tower.name == "decoder" and hasattr(tower.transformer, "unembed"):
+            if self.candidates is not None:
+                raise HookError(repr(self), "candidates for tower='vision' alone", "candidates", "Leave them out.")
+            return tower
+        if tower.name == "vision" and isinstance(model, TwoTowers):
+            if self.candidates is None:
+                advice = "Give whole texts: LogitLens(tower='vision', candidates=['a photo of a cat.', ...])."
+                raise HookError(repr(self), "candidates to compare the pictures with", "none", advice)
+            return tower
+        raise HookError(
+            repr(self),
+            "a tower whose stream can be read as words",
+            f"the {tower.name} tower of a {type(model).__name__}, which has no text side",
+            "A decoder has one, and so has a HookedCLIP's vision tower: LogitLens(tower='vision', candidates=...).",
+        )
+
+    def _lens(self, model: Any, memo: dict[Any, Any]) -> "_Lens":
+        """What to read with, worked out once a pass."""
+        key = ("lens", id(self))
+        if key not in memo:
+            memo[key] = self._text_lens(model) if self.tower == "vision" else self._word_lens(model)
+        lens: _Lens = memo[key]
+        return lens
+
+    def _word_lens(self, model: Any) -> "_Lens":
+        decoder = tower_named(model, self.tower).transformer
+        read_out = VocabularyReadOut.of(decoder)
+
+        def names_of(ids: Sequence[int]) -> list[str]:
+            return token_names(decoder, ids)
+
+        groups = target_groups(
+            self.targets, read_out.n_outputs, decoder.to_single_token, lambda token: names_of([token])[0]
+        )
+        return _Lens(read_out, groups, names_of)
+
+    def _text_lens(self, clip: Any) -> "_Lens":
+        candidates = _candidates(clip, self.candidates)
+        number = {name: place for place, name in enumerate(candidates.names)}
+
+        def id_of(name: str) -> int:
+            if name not in number:
+                known = ", ".join(map(repr, candidates.names[:8]))
+                raise InputError("Targets of the lens", f"names of candidates ({known} ...)", repr(name))
+            return number[name]
+
+        groups = target_groups(self.targets, len(candidates), id_of, candidates.names.__getitem__)
+        return _Lens(
+            CandidateReadOut.of(clip, candidates), groups, lambda ids: [candidates.names[place] for place in ids]
+        )
+
+
+class LensRead(NamedTuple):
+    """What was read of one state in one pass."""
+
+    rows: Int[Tensor, " place"]
+    positions: Int[Tensor, " place"]
+    statistics: LensStatistics
+
+
+class _Lens(NamedTuple):
+    """What to read with: the read-out, the targets' outputs, and what outputs are called."""
+
+    read_out: ReadOut
+    groups: Groups
+    names_of: Any
+
+
+def _candidates(clip: Any, given: Any) -> Candidates:
+    """Candidates as vectors of CLIP's own space.
+
+    Raises:
+        InputError: vectors of another width, or not finite.
+    """
+    if isinstance(given, Tensor):
+        given = Candidates(tuple(map(str, range(len(given)))), given)
+    candidates: Candidates = given if isinstance(given, Candidates) else clip.candidates(given)
+    width = clip.visual_projection.weight.shape[0]
+    if candidates.vectors.ndim != 2 or candidates.vectors.shape[1] != width:
+        raise InputError("Candidates of the lens", f"vectors of width {width}", list(candidates.vectors.shape))
+    if not bool(candidates.vectors.isfinite().all()):
+        raise InputError("Candidates of the lens", "finite vectors", "NaN or infinite values")
+    return candidates
