@@ -98,13 +98,14 @@ class Verification:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th style='text-align:left'>{name}</th>" for name in ("object", "check", "covered", "off by"))
+        left, short = "text-align:left", "text-align:left;white-space:nowrap"
         rows = []
-        for finding in self.findings:
-            cells = (finding.object, finding.check, finding.coverage, finding.figure)
-            rows.append("".join(f"<td style='text-align:left'>{escape(cell)}</td>" for cell in cells))
-        body = "".join(f"<tr>{row}</tr>" for row in rows)
-        return f"<b>{len(self)} checks hold</b>, in {self.n_runs} runs<table><tr>{head}</tr>{body}</table>"
+        for name in dict.fromkeys(finding.object for finding in self.findings):
+            rows.append(f"<tr><th colspan=3 style='{left}'>{escape(name)}</th></tr>")
+            for one in self.of(name):
+                cells = ((left, one.check), (short, one.coverage), (short, one.figure))
+                rows.append(f"<tr>{''.join(f'<td style={style!r}>{escape(cell)}</td>' for style, cell in cells)}</tr>")
+        return f"<b>{len(self)} checks hold</b>, in {self.n_runs} runs<table>{''.join(rows)}</table>"
 
 
 def title_of(one: Any) -> str:

@@ -88,7 +88,11 @@ class _Proof:
         for number in range(max((one.n_rounds for one in noises), default=0)):
             pairs = [one.looks(number) for one in noises]
             first, last = ([look for pair in pairs for look in pair[side]] for side in (0, 1))
-            self.replay(self.all_writers, None, first, last)
+            ends = self.replay(self.all_writers, None, first, last).ends
+            # Were the noise to get any further than the results that are set back, later layers would be tried in vain.
+            check_within(
+                "Noise in blocked values", "a result that it does not reach", distance(ends, self.clean.ends), 0.0
+            )
         return findings + [finding for one in noises for finding in one.findings()]
 
     def writers(self) -> list[Finding]:
