@@ -159,6 +159,17 @@ def test_an_edit_of_the_stream_is_a_component() -> None:
     assert found.error <= 1e-5
 
 
+@pytest.mark.parametrize("by", ["component", "position"])
+def test_it_reads_inside_attach_with_gradients_on(by: Any) -> None:
+    vlm = tiny_vlm()
+    inputs = tiny_inputs(vlm)
+    probe, plain = DirectLogitAttribution(FOR, by=by), DirectLogitAttribution(FOR, by=by)
+    with vlm.attach(probe) as attached:
+        assert vlm(inputs).requires_grad
+        found = attached[probe]
+    np.testing.assert_allclose(found.values, vlm.run(inputs, plain)[plain].values, atol=1e-5)
+
+
 def test_generation_is_explained_step_by_step() -> None:
     vlm = tiny_vlm()
     inputs = tiny_inputs(vlm)

@@ -83,7 +83,7 @@ def test_integrated_gradients_are_a_plain_loops(rule: Any) -> None:
 
 
 @pytest.mark.parametrize("hook", ["projector.hook_out", "hook_embed"])
-@pytest.mark.parametrize("memory", [1, 10**6, 2**30])
+@pytest.mark.parametrize("memory", [1, 2**30])
 def test_batches_of_any_size_give_the_same_as_one_by_one(hook: str, memory: int) -> None:
     vlm = tiny_vlm()
     inputs = tiny_inputs(vlm)
@@ -93,8 +93,30 @@ def test_batches_of_any_size_give_the_same_as_one_by_one(hook: str, memory: int)
     with vlm.hooks([("blocks.0.hook_resid_pre", lambda value, hook: None)]):  # somebody looks: no batches of ours
         expected = vlm.run(inputs, one_by_one)[one_by_one]
     close(found.signed, expected.signed)
-    assert found.n_rows == {1: 1, 10**6: found.n_rows, 2**30: 5}[memory]  # one is run alone, to be measured
+    assert found.n_rows == {1: 1, 2**30: 5}[memory]  # one is run alone, to be measured
     assert expected.n_rows == 1
+
+
+def test_a_batch_keeps_no_more_than_the_memory_allows() -> None:
+    vlm = tiny_vlm()
+    inputs = tiny_inputs(vlm)
+    weights = {one.untyped_storage().data_ptr() for one in vlm.parameters()}
+    kept: dict[int, int] = {}
+
+    def count(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    stream = vlm(inputs, stop_at_layer=0).detach().requires_grad_()
+    with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+        logits = vlm(stream, start_at_layer=0, attention_mask=inputs.attention_mask, only_last=True)
+    one = sum(kept.values())
+    assert logits.requires_grad
+    for rows in (2, 3):
+        probe = IntegratedGradients(FOR, n_steps=9, memory=int(one * (rows + 0.5)))
+        assert vlm.run(inputs, probe)[probe].n_rows == rows
 
 
 def test_completeness_grows_with_the_steps() -> None:

@@ -88,6 +88,7 @@ class DirectLogitAttribution(Reader):
             advice = "Name the token: target=' Yes'."
             raise InputError(f"{self!r}", "a target, so that values need not be kept whole", "None", advice)
 
+    @torch.no_grad()
     def read(self, activation: Tensor, here: Here) -> Any:
         """The ledger's page of a pass, at its end; for positions, patterns at the queries and values as numbers."""
         hook, layer = here.name.rsplit(".", 1)[-1], here.layer

@@ -129,7 +129,7 @@ class Substitutes:
             options = run_options(self.again, self.explained, self.hook)
             logits = self.again(
                 inputs=self._entered(values), has_gradient=has_gradient, start_at_layer=0,
-                attention_mask=self._is_real(len(values)), **options,
+                attention_mask=self._is_real(len(values)).to(values.device), **options,
             )  # fmt: skip
             answers = self.explained.of_logits(logits)
             gradient = torch.autograd.grad(answers.sum(), values)[0] if has_gradient else values[:0]
