@@ -31,7 +31,7 @@ demo-model: .venv/.ready    ## train the bundled model again, from nothing
 	$(BIN)/python -m vlm_lens.demo.train --out $(OUT)/demo-model
 
 tutorials: .venv/.ready     ## run the tutorials again and keep their outputs
-	$(BIN)/python tutorials/execute.py
+	$(BIN)/python -m tutorials.execute
 
 docs: .venv/.ready          ## write the generated pages again
 	$(BIN)/python -m docs.make_hooks

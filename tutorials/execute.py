@@ -1,4 +1,4 @@
-"""Runs the tutorials and keeps their outputs in them: `python tutorials/execute.py [NOTEBOOK ...]`."""
+"""Runs the tutorials and keeps their outputs in them: `python -m tutorials.execute [NOTEBOOK ...]`."""
 
 import argparse
 import os
@@ -6,6 +6,8 @@ from pathlib import Path
 
 import nbformat
 from nbclient import NotebookClient
+
+from tutorials.still_pictures import with_still_pictures
 
 # What a kernel would say on its own account, and no reader of a tutorial needs.
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore:IProgress not found"}
@@ -46,7 +48,7 @@ def main() -> None:
     parser.add_argument("notebooks", nargs="*", type=Path, default=TUTORIALS)
     for path in parser.parse_args().notebooks:
         print(f"running {path.name}")
-        keep(executed(path), path)
+        keep(with_still_pictures(executed(path)), path)
 
 
 if __name__ == "__main__":
