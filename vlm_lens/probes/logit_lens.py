@@ -49,7 +49,8 @@ class LogitLens(Reader):
         tower: "decoder", or "vision" of a `HookedCLIP`.
         candidates: for the vision tower: whole texts, what `clip.candidates(texts)` gives, or vectors [candidate
             d_embed].
-        memory: bytes to work with beside model and result; places are read so many at a time.
+        memory: bytes of the lens's own tensors at once, beside model and result; places are read so many at a time. A
+            library's kernels take buffers of their own besides (benchmarks/lens_memory.py has the whole).
 
     Source: nostalgebraist, "interpreting GPT: the logit lens", 2020; over patches of pictures, Neo et al., "Towards
     Interpreting Visual Information Processing in Vision-Language Models", 2024.
