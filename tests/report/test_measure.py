@@ -10,9 +10,9 @@ from torch import Tensor
 from vlm_lens import ActivationCache, HookedVLM, Inputs
 from vlm_lens.demo.examples import ExampleScene
 from vlm_lens.errors import InputError
+from vlm_lens.probes.token_names import token_names
 from vlm_lens.report import CaseReport, Cut, measure_case
 from vlm_lens.report.knockout import checked_layers, control_draws
-from vlm_lens.report.token_names import token_names
 
 N_STEPS = 6
 CUT_LAYERS = (1, 2, 3, 4)

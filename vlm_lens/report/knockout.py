@@ -13,8 +13,8 @@ from vlm_lens.errors import InputError
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs import Inputs
 from vlm_lens.layout import Region
+from vlm_lens.probes.token_names import token_names
 from vlm_lens.report.data import Cut, KnockoutOutcome
-from vlm_lens.report.token_names import token_names
 
 N_CONTROL_DRAWS = 4
 NamedHooks = list[tuple[str | Callable[..., Any], Callable[..., Any]]]

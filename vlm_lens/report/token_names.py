@@ -3,34 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from vlm_lens.errors import InputError
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.plotting import TopTokens
-
-
-def token_names(vlm: HookedVLM, ids: Sequence[int]) -> list[str]:
-    """A name for each token, never the same for two.
-
-    It is the token's text where that text leads back to the token, and else the vocabulary's own piece:
-    `<0xE9>` for a byte that is no character by itself.
-    """
-    texts = vlm.to_str_tokens(torch.as_tensor(list(ids)))
-    pieces = vlm.tokenizer.convert_ids_to_tokens(list(ids))
-    return [
-        text if leads_back(vlm, text, token) else piece for text, piece, token in zip(texts, pieces, ids, strict=True)
-    ]
-
-
-def leads_back(vlm: HookedVLM, text: str, token: int) -> bool:
-    """Whether a text is the single token `token`."""
-    try:
-        return vlm.to_single_token(text) == token
-    except InputError:  # several tokens
-        return False
+from vlm_lens.probes.token_names import token_names
 
 
 def top_tokens(vlm: HookedVLM, probabilities: Float[Tensor, "*place d_vocab"], n: int) -> TopTokens:
