@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from vlm_lens.probes.lens_statistics import lens_statistics
-from vlm_lens.probes.logit_lens import LogitLens
-from vlm_lens.probes.read_out import VocabularyReadOut
+from vlm_lens.probes.lens.lens_statistics import lens_statistics
+from vlm_lens.probes.lens.logit_lens import LogitLens
+from vlm_lens.probes.lens.read_out import VocabularyReadOut
 
 N_STATES, N_PATCHES, D_MODEL, D_VOCAB = 33, 576, 4096, 32_064
 TOP_K, N_TARGETS, N_ALIASES = 5, 4, 4

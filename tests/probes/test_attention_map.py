@@ -8,8 +8,8 @@ import torch
 
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError
 from vlm_lens.layout import ImageSpan, PatchGrid, Region
-from vlm_lens.probes.attention_histogram import AttentionHistogram
-from vlm_lens.probes.attention_map import AttentionMap
+from vlm_lens.probes.attention.attention_histogram import AttentionHistogram
+from vlm_lens.probes.attention.attention_map import AttentionMap
 
 SPAN = ImageSpan(3, PatchGrid(4, 5, 2, 2), fingerprint="one")
 

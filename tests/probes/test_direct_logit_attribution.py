@@ -16,7 +16,7 @@ from vlm_lens import AttentionKnockout, DirectLogitAttribution, HookedTransforme
 from vlm_lens.attachments import Here
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError
 from vlm_lens.model.loading import clip_parts
-from vlm_lens.probes.residual_ledger import Component
+from vlm_lens.probes.attribution.residual_ledger import Component
 
 FOR, AGAINST = 40, 77
 

@@ -13,7 +13,7 @@ from tests.model.tiny_vlms import FAMILIES, padded_on_the_right, tiny_checkpoint
 from tests.tiny_models import new_clip, random_pixels
 from vlm_lens import AttentionKnockout, Except, GradientTimesInput, HookedCLIP, HookedVLM, IntegratedGradients
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError, VlmLensError
-from vlm_lens.probes.quadrature import quadrature
+from vlm_lens.probes.attribution.quadrature import quadrature
 
 FOR, AGAINST = 40, 77
 

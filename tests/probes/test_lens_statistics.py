@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as some
 from torch import Tensor, nn
 
-from vlm_lens.probes.lens_statistics import LensStatistics, lens_statistics
-from vlm_lens.probes.read_out import VocabularyReadOut
+from vlm_lens.probes.lens.lens_statistics import LensStatistics, lens_statistics
+from vlm_lens.probes.lens.read_out import VocabularyReadOut
 
 PLENTY = 2**28
 

@@ -1,21 +1,21 @@
-"""What reads: each probe is one file over the base in `vlm_lens.attachments`."""
+"""What reads: each probe is one file over the base in `vlm_lens.attachments`, its result and figures beside it."""
 
-from vlm_lens.probes.activation_patching import ActivationPatching
-from vlm_lens.probes.answer_metrics import LogitDifference, LogProbability, Probability
-from vlm_lens.probes.attention_flow import AttentionFlow
-from vlm_lens.probes.attention_relevance import AttentionRelevance
-from vlm_lens.probes.attention_rollout import AttentionRollout
-from vlm_lens.probes.direct_logit_attribution import DirectLogitAttribution
-from vlm_lens.probes.flow_reading import FlowReading
-from vlm_lens.probes.gradient_times_input import GradientTimesInput
-from vlm_lens.probes.integrated_gradients import IntegratedGradients
-from vlm_lens.probes.lens_reading import LensReading
-from vlm_lens.probes.logit_attribution import LogitAttribution
-from vlm_lens.probes.logit_lens import LogitLens
-from vlm_lens.probes.patch_attribution import PatchAttribution
-from vlm_lens.probes.patching_grid import PatchingGrid
-from vlm_lens.probes.register_reading import RegisterReading
-from vlm_lens.probes.register_tokens import RegisterTokens
+from vlm_lens.probes.attention.attention_flow import AttentionFlow
+from vlm_lens.probes.attention.attention_rollout import AttentionRollout
+from vlm_lens.probes.attention.flow_reading import FlowReading
+from vlm_lens.probes.attribution.attention_relevance import AttentionRelevance
+from vlm_lens.probes.attribution.direct_logit_attribution import DirectLogitAttribution
+from vlm_lens.probes.attribution.gradient_times_input import GradientTimesInput
+from vlm_lens.probes.attribution.integrated_gradients import IntegratedGradients
+from vlm_lens.probes.attribution.logit_attribution import LogitAttribution
+from vlm_lens.probes.attribution.patch_attribution import PatchAttribution
+from vlm_lens.probes.lens.lens_reading import LensReading
+from vlm_lens.probes.lens.logit_lens import LogitLens
+from vlm_lens.probes.patching.activation_patching import ActivationPatching
+from vlm_lens.probes.patching.answer_metrics import LogitDifference, LogProbability, Probability
+from vlm_lens.probes.patching.patching_grid import PatchingGrid
+from vlm_lens.probes.registers.register_reading import RegisterReading
+from vlm_lens.probes.registers.register_tokens import RegisterTokens
 
 __all__ = [
     "ActivationPatching",

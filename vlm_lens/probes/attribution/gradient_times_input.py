@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 
 from vlm_lens.attachments import Again
-from vlm_lens.probes.explained import Explained
-from vlm_lens.probes.gradient_at import gradient_at
-from vlm_lens.probes.patch_attribution import PatchAttribution
-from vlm_lens.probes.vector_attribution import VectorAttribution
+from vlm_lens.probes.attribution.explained import Explained
+from vlm_lens.probes.attribution.gradient_at import gradient_at
+from vlm_lens.probes.attribution.patch_attribution import PatchAttribution
+from vlm_lens.probes.attribution.vector_attribution import VectorAttribution
 
 
 @dataclass(frozen=True, eq=False)

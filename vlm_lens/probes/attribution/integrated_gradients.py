@@ -13,11 +13,11 @@ from vlm_lens.attachments import Again
 from vlm_lens.attachments.feature_shape import feature_shape
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.errors import InputError
-from vlm_lens.probes.explained import Explained
-from vlm_lens.probes.gradient_at import Substitutes, activation_at
-from vlm_lens.probes.patch_attribution import Completeness, PatchAttribution
-from vlm_lens.probes.quadrature import Rule, quadrature
-from vlm_lens.probes.vector_attribution import VectorAttribution
+from vlm_lens.probes.attribution.explained import Explained
+from vlm_lens.probes.attribution.gradient_at import Substitutes, activation_at
+from vlm_lens.probes.attribution.patch_attribution import Completeness, PatchAttribution
+from vlm_lens.probes.attribution.quadrature import Rule, quadrature
+from vlm_lens.probes.attribution.vector_attribution import VectorAttribution
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,9 @@ from vlm_lens.errors import HookError
 from vlm_lens.layout import Selector
 from vlm_lens.model.two_towers import TwoTowers
 from vlm_lens.probes.answer import Target
-from vlm_lens.probes.explained import Explained, check_explained
-from vlm_lens.probes.gradient_at import run_options, with_gradients
-from vlm_lens.probes.patch_attribution import PatchAttribution, pictures_in
+from vlm_lens.probes.attribution.explained import Explained, check_explained
+from vlm_lens.probes.attribution.gradient_at import run_options, with_gradients
+from vlm_lens.probes.attribution.patch_attribution import PatchAttribution, pictures_in
 
 
 @dataclass(frozen=True, eq=False)

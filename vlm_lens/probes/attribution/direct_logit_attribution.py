@@ -16,8 +16,8 @@ from vlm_lens.errors import HookError, InputError
 from vlm_lens.layout import Selector
 from vlm_lens.model.scaled_attention import repeated_over_groups
 from vlm_lens.probes.answer import Contrast, Target, check_has_vocabulary, contrasts_of, warn_of_spelling
-from vlm_lens.probes.logit_attribution import LogitAttribution, attribution_of
-from vlm_lens.probes.residual_ledger import Component, Page, ResidualLedger
+from vlm_lens.probes.attribution.logit_attribution import LogitAttribution, attribution_of
+from vlm_lens.probes.attribution.residual_ledger import Component, Page, ResidualLedger
 
 _STREAM = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post")
 

@@ -16,10 +16,10 @@ from vlm_lens.errors import EmptySelectionError, HookError, InputError
 from vlm_lens.layout import Selector
 from vlm_lens.model.candidates import Candidates
 from vlm_lens.model.two_towers import TwoTowers
-from vlm_lens.probes.lens_reading import LensReading
-from vlm_lens.probes.lens_statistics import LensStatistics, lens_statistics
-from vlm_lens.probes.lens_targets import Groups, target_groups
-from vlm_lens.probes.read_out import CandidateReadOut, ReadOut, VocabularyReadOut
+from vlm_lens.probes.lens.lens_reading import LensReading
+from vlm_lens.probes.lens.lens_statistics import LensStatistics, lens_statistics
+from vlm_lens.probes.lens.lens_targets import Groups, target_groups
+from vlm_lens.probes.lens.read_out import CandidateReadOut, ReadOut, VocabularyReadOut
 from vlm_lens.probes.token_names import token_names
 
 MEBIBYTE = 2**20

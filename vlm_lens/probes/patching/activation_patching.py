@@ -18,8 +18,8 @@ from vlm_lens.attachments.source import Source
 from vlm_lens.attachments.towers import n_heads_at, tower_named
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
 from vlm_lens.layout import PictureLayout, Region, TokenLayout
-from vlm_lens.probes.answer_metrics import AnswerMetric, Metric, last_logits
-from vlm_lens.probes.patching_grid import PatchingGrid
+from vlm_lens.probes.patching.answer_metrics import AnswerMetric, Metric, last_logits
+from vlm_lens.probes.patching.patching_grid import PatchingGrid
 
 _IN_THE_BLOCK = ("resid_", "attn_out", "mlp_out", "mlp_in", "attn_in", "q_input", "k_input", "v_input")
 _OF_NEURONS = ("pre", "pre_linear", "post")

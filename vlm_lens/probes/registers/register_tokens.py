@@ -15,7 +15,7 @@ from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.towers import head_axis, place_of
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
 from vlm_lens.layout import ImageSpan, PictureLayout, Region
-from vlm_lens.probes.register_reading import RegisterReading
+from vlm_lens.probes.registers.register_reading import RegisterReading
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from jaxtyping import Bool, Float, Int
 
 from vlm_lens.errors import InputError, PositionError
 from vlm_lens.layout import PictureLayout, Region, TokenLayout
-from vlm_lens.probes.lens_frames import entropy_frame, target_frame, top_frame
-from vlm_lens.probes.lens_statistics import LensStatistics
+from vlm_lens.probes.lens.lens_frames import entropy_frame, target_frame, top_frame
+from vlm_lens.probes.lens.lens_statistics import LensStatistics
 from vlm_lens.probes.places import Places, span_of
 
 TARGET_VALUES = {
@@ -247,7 +247,7 @@ class LensReading:
             region: patches to outline.
             options: of the figure: see `lens_map`, `lens_strip`, `lens_table`, `lens_by_layer` in `vlm_lens.plotting`.
         """
-        from vlm_lens.probes.lens_figures import lens_figure
+        from vlm_lens.probes.lens.lens_figures import lens_figure
 
         return lens_figure(self, kind, int(self.places.rows[0]) if row is None else row, image, region, options)
 

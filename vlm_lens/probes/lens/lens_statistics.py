@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vlm_lens.probes.read_out import ReadOut
+from vlm_lens.probes.lens.read_out import ReadOut
 
 VALUES_HELD = 4
 """fp32 numbers held at once for each output of a place: logits, probabilities, and what the kernels ask for."""

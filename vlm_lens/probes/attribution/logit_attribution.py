@@ -21,7 +21,7 @@ from vlm_lens.plotting.attribution_by_head import attribution_by_head
 from vlm_lens.plotting.attribution_maps import attribution_maps
 from vlm_lens.plotting.attribution_tokens import attribution_tokens
 from vlm_lens.plotting.seen_picture import patch_picture
-from vlm_lens.probes.residual_ledger import Component, Page
+from vlm_lens.probes.attribution.residual_ledger import Component, Page
 
 
 class Query(NamedTuple):

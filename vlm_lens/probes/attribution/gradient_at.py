@@ -15,7 +15,7 @@ from vlm_lens.attachments import Again
 from vlm_lens.errors import HookError
 from vlm_lens.model.joined import JoinedTransformer
 from vlm_lens.model.transformer import HookedTransformer
-from vlm_lens.probes.explained import Explained
+from vlm_lens.probes.attribution.explained import Explained
 
 AT_THE_DOOR = ("hook_embed", "projector.hook_out")
 """Hooks whose activation enters the decoder as it is: other values need the decoder alone."""

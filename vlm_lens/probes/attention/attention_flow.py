@@ -15,8 +15,8 @@ from vlm_lens.attachments.hook_names import heads_of, hooks_in_layers
 from vlm_lens.attachments.towers import tower_named
 from vlm_lens.errors import EmptySelectionError, InputError
 from vlm_lens.layout import Selector
-from vlm_lens.probes.flow_reading import FlowReading
-from vlm_lens.probes.key_groups import KeyGroups
+from vlm_lens.probes.attention.flow_reading import FlowReading
+from vlm_lens.probes.attention.key_groups import KeyGroups
 
 Pattern = Float[Tensor, "batch head_index query_pos key_pos"]
 

@@ -16,8 +16,8 @@ from vlm_lens.errors import EmptySelectionError, HookError, PositionError
 from vlm_lens.layout import ImageSpan, PictureLayout, Selector, TokenLayout
 from vlm_lens.plotting.attention_shares import attention_shares
 from vlm_lens.plotting.share_bands import share_bands
-from vlm_lens.probes.attention_histogram import AttentionHistogram
-from vlm_lens.probes.attention_map import AttentionMap
+from vlm_lens.probes.attention.attention_histogram import AttentionHistogram
+from vlm_lens.probes.attention.attention_map import AttentionMap
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vlm_lens.attachments import Here
 from vlm_lens.errors import InputError
-from vlm_lens.probes.attention_flow import Asked, AttentionFlow, FlowRead, Pattern
+from vlm_lens.probes.attention.attention_flow import Asked, AttentionFlow, FlowRead, Pattern
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,8 +13,13 @@ from vlm_lens.errors import HookError
 from vlm_lens.layout import Selector
 from vlm_lens.model.hooked_root import position_axis
 from vlm_lens.probes.answer import Target
-from vlm_lens.probes.explained import Explained, check_explained
-from vlm_lens.probes.patch_attribution import Completeness, PatchAttribution, pictures_in, summed_over_features
+from vlm_lens.probes.attribution.explained import Explained, check_explained
+from vlm_lens.probes.attribution.patch_attribution import (
+    Completeness,
+    PatchAttribution,
+    pictures_in,
+    summed_over_features,
+)
 
 
 @dataclass(frozen=True, eq=False)

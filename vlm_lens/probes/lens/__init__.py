@@ -1,0 +1,1 @@
+"""The residual stream in words: the logit lens."""

@@ -1,0 +1,1 @@
+"""Register tokens: patches whose norms stand out."""
