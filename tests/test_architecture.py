@@ -28,7 +28,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "attachments": {"model", "inputs", "layout", "_tl"},
     "estimates": {"attachments", "model", "inputs", "layout", "_tl"},
     "interventions": {"estimates", "attachments", "model", "layout", "_tl"},
-    "probes": {"attachments", "model", "layout", "plotting", "_tl"},
+    "probes": {"interventions", "attachments", "model", "layout", "plotting", "_tl"},
     "sweeps": {"interventions", "probes", "attachments", "model", "layout", "_tl"},
     "context": {"interventions", "attachments", "model", "inputs", "plotting", "layout"},
     "plotting": {"layout"},

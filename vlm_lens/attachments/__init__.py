@@ -5,7 +5,6 @@ from vlm_lens.attachments.attachment import Attachment, Read, Reader, Writer
 from vlm_lens.attachments.edge_blocker import EdgeBlocker
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.measure import Measure
-from vlm_lens.attachments.patch_writer import PatchWriter
 from vlm_lens.attachments.position_writer import PositionWriter
 from vlm_lens.attachments.record import Record
 from vlm_lens.attachments.run import GeneratedRun, Run
@@ -13,6 +12,6 @@ from vlm_lens.attachments.runs import Runs
 from vlm_lens.attachments.session import Session
 
 __all__ = [
-    "Again", "Attachment", "EdgeBlocker", "GeneratedRun", "Here", "Measure", "PatchWriter", "PositionWriter", "Read",
+    "Again", "Attachment", "EdgeBlocker", "GeneratedRun", "Here", "Measure", "PositionWriter", "Read",
     "Reader", "Record", "Run", "Runs", "Session", "Writer",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from vlm_lens.attachments import Again, Measure, PatchWriter
+from vlm_lens.attachments import Again, Measure
 from vlm_lens.attachments.current_pass import CurrentPass
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.hook_names import heads_of, layers_of
@@ -17,6 +17,7 @@ from vlm_lens.attachments.matching import source_rows
 from vlm_lens.attachments.source import Source
 from vlm_lens.attachments.towers import n_heads_at, tower_named
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
+from vlm_lens.interventions import ActivationPatch
 from vlm_lens.layout import PictureLayout, Region, TokenLayout
 from vlm_lens.probes.patching.answer_metrics import AnswerMetric, Metric, last_logits
 from vlm_lens.probes.patching.patching_grid import PatchingGrid
@@ -29,7 +30,7 @@ class Cell(NamedTuple):
     """One patch of the grid: its place, and the writer that makes it."""
 
     place: tuple[int, int, int, int]
-    writer: PatchWriter
+    writer: ActivationPatch
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,8 +132,8 @@ class ActivationPatching(Measure):
                         if head is None or n_heads is not None and head < n_heads:
                             yield Cell((kind, layer, group, place), self._writer(hook, name, selector, head))
 
-    def _writer(self, hook: Any, group: str, selector: Any, head: int | None) -> PatchWriter:
-        return PatchWriter(
+    def _writer(self, hook: Any, group: str, selector: Any, head: int | None) -> ActivationPatch:
+        return ActivationPatch(
             self.source, hook, selector, head, "all", (self.source_positions or {}).get(group), self.source_row,
             self.source_layout, name=f"{self.label}, {group}",
         )  # fmt: skip
