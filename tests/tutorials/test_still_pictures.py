@@ -19,7 +19,8 @@ from tutorials.still_pictures import FIGURE, PICTURE, WIDTH, with_still_pictures
 
 
 def figure(colour: str, height: int) -> dict[str, Any]:
-    shown = go.Figure(layout={"height": height, "plot_bgcolor": colour, "margin": dict(l=0, r=0, t=0, b=0)})
+    shown = go.Figure(layout={"height": height, "plot_bgcolor": colour, "margin": dict(l=0, r=0, t=20, b=0)})
+    shown.update_layout(template={"layout": {"paper_bgcolor": "rgba(0, 0, 0, 0)"}})
     shown.update_xaxes(visible=False).update_yaxes(visible=False)
     return json.loads(shown.to_json())
 
@@ -37,9 +38,10 @@ def test_each_figure_is_drawn_at_its_own_height_and_stays_interactive() -> None:
     assert text.text == "words"
     for output, height, colour in zip(drawn, (120, 200), ((255, 0, 0), (0, 0, 255)), strict=True):
         assert output.data[FIGURE]["layout"]["height"] == height
-        picture = Image.open(BytesIO(base64.b64decode(output.data[PICTURE]))).convert("RGB")
+        picture = Image.open(BytesIO(base64.b64decode(output.data[PICTURE]))).convert("RGBA")
         assert picture.size == (WIDTH, height)
-        assert tuple(np.asarray(picture)[height // 2, WIDTH // 2]) == colour
+        assert tuple(np.asarray(picture)[height // 2, WIDTH // 2]) == (*colour, 255)
+        assert tuple(np.asarray(picture)[5, 5]) == (255, 255, 255, 255), "readable on a dark page too"
 
 
 @needs_browser
