@@ -19,6 +19,13 @@ def test_a_share_of_all_has_an_interval_below_one() -> None:
     assert figure.high == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("n", [1, 10, 16, 40, 1000])
+def test_no_share_leaves_its_bounds_by_rounding(n: int) -> None:
+    assert str(share(0, n)).startswith("0.000 [0.000, ")
+    assert share(0, n).low == 0.0 and share(n, n).high == 1.0
+    assert share(0, n).high == pytest.approx(1.0 - share(n, n).low)
+
+
 def test_the_interval_of_a_mean_covers_it_in_95_of_100_draws() -> None:
     random = np.random.default_rng(0)
     figures = [mean(random.normal(3.0, 2.0, size=60)) for _ in range(800)]

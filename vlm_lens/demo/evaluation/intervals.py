@@ -36,7 +36,10 @@ def share(n_right: int, n: int) -> Figure:
     spread = Z_95**2 / n
     center = (value + spread / 2) / (1 + spread)
     half = Z_95 / (1 + spread) * math.sqrt(value * (1 - value) / n + spread / (4 * n))
-    return Figure(value, center - half, center + half, n)
+    # Its ends at none and at all are 0 and 1; rounding would print -0.000.
+    low = 0.0 if n_right == 0 else center - half
+    high = 1.0 if n_right == n else center + half
+    return Figure(value, low, high, n)
 
 
 def mean(values: Float[np.ndarray, " sample"]) -> Figure:
