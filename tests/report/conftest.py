@@ -10,7 +10,7 @@ from vlm_lens.demo.examples import ExampleScene, example_scenes
 from vlm_lens.demo.text import corpus
 from vlm_lens.demo.tokenizer import build_tokenizer
 from vlm_lens.plotting import PatchPicture, TopTokens
-from vlm_lens.report import CaseReport, Cut, KnockoutOutcome, ModelFacts, PromptPiece, ReportData
+from vlm_lens.report import CaseReport, Cut, KnockoutOutcome, ModelFacts, PromptPiece, Proof, ReportData
 
 HOSTILE = "</script><script>document.title='pwned'</script><b>bold</b>"
 HOSTILE_TOKEN = "<b>x</b>"
@@ -60,6 +60,7 @@ def synthetic_case(prompt: str, *, has_region: bool) -> CaseReport:
             clean=values,
             from_answer=Cut(values, prompt),
             from_text=Cut({HOSTILE_TOKEN: 0.1, " cat": 0.8, "\n": 0.1}, prompt),
+            proof=Proof(8, 3, 1234, 3, 2, 1),
             control=values if has_region else None,
             n_draws=4,
         ),

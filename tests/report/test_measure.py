@@ -9,7 +9,9 @@ from torch import Tensor
 
 from vlm_lens import ActivationCache, HookedVLM, Inputs
 from vlm_lens.demo.examples import ExampleScene
-from vlm_lens.errors import InputError
+from vlm_lens.errors import InputError, VerificationError
+from vlm_lens.model import attention
+from vlm_lens.model.scaled_attention import fused_attention
 from vlm_lens.probes.token_names import token_names
 from vlm_lens.report import CaseReport, Cut, measure_case
 from vlm_lens.report.knockout import checked_layers, control_draws
@@ -165,6 +167,29 @@ def test_knocked_out_answer_equals_the_uncached_loop(
             break
     expected = vlm.tokenizer.decode(tokens, skip_special_tokens=True).strip()
     assert getattr(case.knockout, cut).answer == expected
+
+
+def test_proof_counts_every_edge_from_a_word_to_the_object(
+    case: CaseReport, vlm: HookedVLM, scene: ExampleScene, inputs: Inputs
+) -> None:
+    keys, first_query = cut_keys(inputs, scene), first_queries(inputs)["from_text"]
+    n_prompt_rows = inputs.shape[1] - first_query
+    proof = case.knockout.proof
+    n_edges = len(keys) * (n_prompt_rows + proof.n_steps - 1) * len(CUT_LAYERS) * vlm.cfg.n_heads
+    assert (proof.n_edges, proof.n_layers, proof.n_heads) == (n_edges, len(CUT_LAYERS), vlm.cfg.n_heads)
+    assert 1 <= proof.n_steps <= N_STEPS and proof.n_checks > 5 and proof.n_runs > 1
+
+
+def test_a_knockout_that_did_not_act_makes_no_report(
+    vlm: HookedVLM, scene: ExampleScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_mask(q: Tensor, k: Tensor, v: Tensor, mask: object, is_causal: bool, scale: float) -> Tensor:
+        is_prompt = mask is not None and q.shape[2] == k.shape[2]
+        return fused_attention(q, k, v, None, is_causal or is_prompt, scale)
+
+    monkeypatch.setattr(attention, "fused_attention", without_mask)
+    with pytest.raises(VerificationError, match="pattern @ v under the mask asked for"):
+        measure_case(vlm, scene.scene.image, PROMPT, title="t", max_new_tokens=1)
 
 
 def test_control_equals_the_mean_over_its_draws(

@@ -89,6 +89,12 @@ def test_knockout_without_a_mask_says_that_the_whole_image_is_blocked(
     assert "Control" in with_object and "Control" not in without
 
 
+def test_each_knockout_shows_its_proof_in_a_line(report_data: ReportData) -> None:
+    page = render_report(report_data)
+    line = "8 checks hold; 1,234 edges were blocked and no other, over 3 layers × 2 heads × 1 step."
+    assert page.count(line) == page.count('class="proof"') == len(report_data.cases)
+
+
 @given(st.text())
 def test_script_json_cannot_end_its_element_and_reads_back(text: str) -> None:
     written = str(script_json({"text": text}))

@@ -1,7 +1,7 @@
 """The main job: one picture, one question, everything worth seeing, in one HTML file."""
 
 from vlm_lens.report.bundled import bundled_questions
-from vlm_lens.report.data import CaseReport, Cut, KnockoutOutcome, ModelFacts, PromptPiece, ReportData
+from vlm_lens.report.data import CaseReport, Cut, KnockoutOutcome, ModelFacts, PromptPiece, Proof, ReportData
 from vlm_lens.report.make import make_report
 from vlm_lens.report.measure import measure_case
 from vlm_lens.report.model_facts import facts_of
@@ -15,6 +15,7 @@ __all__ = [
     "KnockoutOutcome",
     "ModelFacts",
     "PromptPiece",
+    "Proof",
     "Question",
     "ReportData",
     "bundled_questions",

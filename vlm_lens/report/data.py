@@ -31,6 +31,25 @@ class PromptPiece:
     n_tokens: int
 
 
+@dataclass(frozen=True)
+class Proof:
+    """What was checked of a knockout after its run, by running it again; had anything been off, there were no report.
+
+    Attributes:
+        n_checks: how many checks hold.
+        n_runs: how often the run was repeated.
+        n_edges: the edges that the mask lacked, and no other, each layer, head and step counted.
+        n_layers, n_heads, n_steps: where.
+    """
+
+    n_checks: int
+    n_runs: int
+    n_edges: int
+    n_layers: int
+    n_heads: int
+    n_steps: int
+
+
 @dataclass(frozen=True, eq=False)
 class Cut:
     """A run in which some positions may not attend to some patches.
@@ -57,6 +76,7 @@ class KnockoutOutcome:
         clean: the probability of some first tokens in the clean run.
         from_answer: cut for the positions that predict the answer alone.
         from_text: cut for every position after the picture, so that the question cannot pass on what it saw.
+        proof: that `from_text` was in force at every step.
         control: as `from_text`, with as many random other patches blocked instead, mean over `n_draws`
             draws; None where the picture has too few other patches.
     """
@@ -69,6 +89,7 @@ class KnockoutOutcome:
     clean: Mapping[str, float]
     from_answer: Cut
     from_text: Cut
+    proof: Proof
     control: Mapping[str, float] | None
     n_draws: int
 

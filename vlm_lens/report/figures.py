@@ -13,7 +13,7 @@ from vlm_lens.plotting import (
     lens_strip,
     picture_grid,
 )
-from vlm_lens.report.data import CaseReport, KnockoutOutcome
+from vlm_lens.report.data import CaseReport, KnockoutOutcome, Proof
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +26,7 @@ class ReportFigure:
         title: a short noun phrase.
         caption: one or two sentences: what is shown and how to read it.
         is_wide: whether it takes the full width of the page.
+        proof: one line on what shows that it is so; "" where there is nothing to prove.
     """
 
     key: str
@@ -33,6 +34,7 @@ class ReportFigure:
     title: str
     caption: str
     is_wide: bool = False
+    proof: str = ""
 
 
 def picture_figure(case: CaseReport) -> ReportFigure:
@@ -74,6 +76,7 @@ def measured_figures(case: CaseReport) -> list[ReportFigure]:
             knockout_figure(case.knockout),
             f"The answer without the {'image' if case.knockout.is_whole_image else 'object'}",
             knockout_caption(case.knockout),
+            proof=proof_line(case.knockout.proof),
         ),
         ReportFigure(
             "strip",
@@ -121,6 +124,16 @@ def knockout_caption(knockout: KnockoutOutcome) -> str:
             f"{knockout.n_draws} draws."
         )
     return caption
+
+
+def proof_line(proof: Proof) -> str:
+    """What `run.verify()` has checked, in one line."""
+    counts = ((proof.n_layers, "layer"), (proof.n_heads, "head"), (proof.n_steps, "step"))
+    where = " × ".join(f"{n} {unit if n == 1 else f'{unit}s'}" for n, unit in counts)
+    return (
+        f"run.verify(), cut from all text: {proof.n_checks} checks hold; {proof.n_edges:,} edges were blocked and no "
+        f"other, over {where}."
+    )
 
 
 def window(layers: tuple[int, ...], n_layers: int) -> str:

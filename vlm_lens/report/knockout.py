@@ -1,53 +1,33 @@
 """The answer without some edges of attention: from the text, or from the answer alone, to some patches."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from vlm_lens.attachments import GeneratedRun
 from vlm_lens.errors import InputError
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs import Inputs
-from vlm_lens.layout import Region
+from vlm_lens.interventions import AttentionKnockout
+from vlm_lens.layout import Region, Selector
 from vlm_lens.probes.token_names import token_names
-from vlm_lens.report.data import Cut, KnockoutOutcome
+from vlm_lens.report.data import Cut, KnockoutOutcome, Proof
 
 N_CONTROL_DRAWS = 4
-NamedHooks = list[tuple[str | Callable[..., Any], Callable[..., Any]]]
+
+FROM_ANSWER = "predicting"
+"""The rows that produce the answer."""
+FROM_TEXT = ["text", "predicting"]
+"""Every word. Those before the picture never saw it; the answer's first row may be the picture's own last."""
 
 
-def cut_edges(keys: Sequence[int], layers: Sequence[int], *, first_query: int) -> NamedHooks:
-    """Hooks that block attention to `keys` before the softmax, from `first_query` on.
-
-    Positions are absolute, so the same hooks hold in a plain run, in the first step of cached generation
-    and in every later one, where the mask has a single row.
-
-    Args:
-        keys: the positions that are no longer seen.
-        layers: where.
-        first_query: the first position that no longer sees them.
-    """
-    columns = torch.as_tensor(list(keys))
-
-    def cut(
-        mask: Bool[Tensor, "batch head_index query_pos key_pos"], hook: torch.nn.Module
-    ) -> Bool[Tensor, "batch head_index query_pos key_pos"]:
-        n_queries, n_keys = mask.shape[-2:]
-        first_row = max(0, first_query - (n_keys - n_queries))
-        mask = mask.clone()
-        mask[:, :, first_row:, columns.to(mask.device)] = False
-        return mask
-
-    return [(f"blocks.{layer}.attn.hook_mask", cut) for layer in layers]
-
-
-def generated_text(vlm: HookedVLM, inputs: Inputs, max_new_tokens: int) -> str:
-    """The greedy answer, without the prompt and special tokens."""
-    return vlm.generate(inputs, max_new_tokens=max_new_tokens).text
+def probabilities_of(logits: Float[Tensor, "d_vocab"]) -> Float[Tensor, "d_vocab"]:
+    """What a token is chosen from, in fp32."""
+    return logits.float().softmax(dim=-1).cpu()
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,27 +48,14 @@ class Knockout:
     layers: tuple[int, ...]
     max_new_tokens: int
 
-    @property
-    def first_answer(self) -> int:
-        """The last position of the prompt, which predicts the answer's first token."""
-        return self.inputs.layout.positions("last")[0]
+    def cut(self, queries: Selector) -> GeneratedRun:
+        """The answer with the region cut off at every step."""
+        return self.vlm.generate(self.inputs, self._from(queries, self.region), max_new_tokens=self.max_new_tokens)
 
-    @property
-    def first_text(self) -> int:
-        """The first position behind the picture."""
-        return self.region.span.stop
-
-    def probabilities(self, keys: Sequence[int], first_query: int) -> Float[Tensor, "d_vocab"]:
-        """The probabilities of the answer's first token with `keys` cut off."""
-        hooks = cut_edges(keys, self.layers, first_query=first_query)
-        with torch.inference_mode():
-            logits = self.vlm.run_with_hooks(self.inputs, fwd_hooks=hooks)
-        return logits[0, -1].float().softmax(dim=-1).cpu()
-
-    def answer(self, first_query: int) -> str:
-        """The text generated with the region cut off at every step."""
-        with self.vlm.hooks(fwd_hooks=cut_edges(self.region.positions, self.layers, first_query=first_query)):
-            return generated_text(self.vlm, self.inputs, self.max_new_tokens)
+    def control(self) -> list[Float[Tensor, "d_vocab"]]:
+        """The first token's probabilities with other patches cut off from all text, draw by draw; [] if too few."""
+        runs = (self.vlm.run(self.inputs, self._from(FROM_TEXT, draw)) for draw in control_draws(self.region))
+        return [probabilities_of(run.logits[0, -1]) for run in runs]
 
     def outcome(self, clean: Float[Tensor, "d_vocab"], *, is_whole_image: bool, dilation: int) -> KnockoutOutcome:
         """Both cuts and the control.
@@ -97,12 +64,14 @@ class Knockout:
             clean: the probabilities of the clean run.
             is_whole_image: whether the region is the whole picture for want of an object.
             dilation: by how many patches the region had been grown.
+
+        Raises:
+            VerificationError: should a word have seen what was cut off from all text.
         """
-        keys = self.region.positions
-        answer_run = self.probabilities(keys, self.first_answer)
-        text_run = self.probabilities(keys, self.first_text)
-        draws = [self.probabilities(draw, self.first_text) for draw in control_draws(self.region)]
-        best = [token for run in (clean, answer_run, text_run) for token in run.topk(2).indices.tolist()]
+        answer_run, text_run = self.cut(FROM_ANSWER), self.cut(FROM_TEXT)
+        answer, text = (probabilities_of(run.logits[0, 0]) for run in (answer_run, text_run))
+        draws = self.control()
+        best = [token for run in (clean, answer, text) for token in run.topk(2).indices.tolist()]
         ids = list(dict.fromkeys(best))
         names = token_names(self.vlm, ids)
 
@@ -116,11 +85,26 @@ class Knockout:
             layers=self.layers,
             n_layers=self.vlm.cfg.n_layers,
             clean=values(clean),
-            from_answer=Cut(values(answer_run), self.answer(self.first_answer)),
-            from_text=Cut(values(text_run), self.answer(self.first_text)),
+            from_answer=Cut(values(answer), answer_run.text),
+            from_text=Cut(values(text), text_run.text),
+            proof=proof_of(text_run),
             control=values(torch.stack(draws).mean(dim=0)) if draws else None,
             n_draws=len(draws),
         )
+
+    def _from(self, queries: Selector, keys: Selector) -> AttentionKnockout:
+        return AttentionKnockout(queries, keys, layers=list(self.layers))
+
+
+def proof_of(run: GeneratedRun) -> Proof:
+    """What was checked by running a knockout again.
+
+    Raises:
+        VerificationError: should the model have seen what was cut off.
+    """
+    proof = run.verify()
+    edges = next(one for one in proof.of(*run.objects) if one.unit == "edges")
+    return Proof(len(proof), proof.n_runs, edges.n_covered, edges.n_layers, edges.n_heads, edges.n_steps)
 
 
 def control_draws(cut: Region) -> list[tuple[int, ...]]:

@@ -1,6 +1,6 @@
 """Fills a `CaseReport`: everything that a report shows of one picture and one question."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from itertools import groupby
 
 import numpy as np
@@ -8,13 +8,11 @@ from jaxtyping import Float
 
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs import ImageLike, Inputs
-from vlm_lens.plotting import TopTokens
 from vlm_lens.plotting.seen_picture import patch_picture
-from vlm_lens.probes import AttentionFlow, FlowReading
+from vlm_lens.probes import AttentionFlow, FlowReading, LogitLens
 from vlm_lens.report.data import CaseReport, PromptPiece
-from vlm_lens.report.knockout import Knockout, checked_layers, generated_text
-from vlm_lens.report.reading import Reading, lens_probabilities, read_run
-from vlm_lens.report.token_names import top_tokens, word_ids
+from vlm_lens.report.knockout import Knockout, checked_layers, probabilities_of
+from vlm_lens.report.token_names import top_tokens
 
 
 def measure_case(
@@ -58,19 +56,20 @@ def measure_case(
     span = layout.image_span()
     region = None if mask is None else layout.region(mask)
     cut = layout.patches() if region is None else region.dilate(dilation)
-
-    on_step("reading")
-    flow = AttentionFlow("last", {} if region is None else {"image: object": region}, rest="roles")
-    with vlm.attach(flow) as attached:
-        reading = read_run(vlm, inputs, [*span.patch_positions, *layout.positions("last")])
-    probabilities = reading.logits.softmax(dim=-1)
-    next_tokens = top_tokens(vlm, probabilities, top_k)
-    lens, targets = lens_of(vlm, reading, word_ids(vlm, words, int(probabilities.argmax())), top_k)
-    grid = span.grid.shape
-    groups, shares = shares_of(attached[flow])
+    word_ids = [vlm.to_single_token(" " + word.strip()) for word in words]  # as they stand inside a sentence
 
     on_step("answering")
-    text = generated_text(vlm, inputs, max_new_tokens)
+    answer = vlm.generate(inputs, max_new_tokens=max_new_tokens)
+    probabilities = probabilities_of(answer.logits[0, 0])
+
+    on_step("reading")
+    targets = list(dict.fromkeys([int(probabilities.argmax()), *word_ids]))
+    lens = LogitLens(top_k, targets, positions=["image", "last"])
+    flow = AttentionFlow("last", {} if region is None else {"image: object": region}, rest="roles")
+    run = vlm.run(inputs, lens, flow, only_last=True)
+    read, looks = run[lens], run[flow]
+    groups, shares = shares_of(looks)
+
     on_step("knocking out")
     knockout = Knockout(vlm, inputs, cut, cut_layers, max_new_tokens)
     outcome = knockout.outcome(probabilities, is_whole_image=region is None, dilation=0 if region is None else dilation)
@@ -80,36 +79,18 @@ def measure_case(
         prompt=prompt,
         pieces=prompt_pieces(inputs),
         picture=patch_picture(span, inputs.images[0], region),
-        answer=text,
-        next_tokens=next_tokens,
-        streams=("embed", *layer_names),
-        lens=TopTokens(
-            lens.tokens[:, :-1].reshape(-1, *grid, lens.n_ranks),
-            lens.probabilities[:, :-1].reshape(-1, *grid, lens.n_ranks),
-        ),
-        targets={name: values[:, :-1].reshape(-1, *grid) for name, values in targets.items()},
-        last_lens=lens[:, -1],
+        answer=answer.text,
+        next_tokens=top_tokens(vlm, probabilities, top_k),
+        streams=read.states,
+        lens=read.top_patches(),
+        targets={name: read.patches("probability", name) for name in read.targets},
+        last_lens=read.top[:, list(read.positions).index(*layout.positions("last"))],
         layers=layer_names,
         groups=groups,
         shares=shares,
-        attention=attached[flow].map().values.double().numpy(),
+        attention=looks.map().values.double().numpy(),
         knockout=outcome,
     )
-
-
-def lens_of(
-    vlm: HookedVLM, reading: Reading, target_ids: Mapping[str, int], top_k: int
-) -> tuple[TopTokens, dict[str, Float[np.ndarray, "stream pos"]]]:
-    """The logit lens of every stream, one stream at a time: the best tokens, and the targets' probabilities."""
-    best, values = [], []
-    ids = list(target_ids.values())
-    for stream in reading.streams:
-        probabilities = lens_probabilities(vlm, stream)
-        best.append(top_tokens(vlm, probabilities, top_k))
-        values.append(probabilities[:, ids].double().numpy())
-    lens = TopTokens(np.stack([one.tokens for one in best]), np.stack([one.probabilities for one in best]))
-    stacked = np.stack(values)
-    return lens, {name: stacked[:, :, index] for index, name in enumerate(target_ids)}
 
 
 def shares_of(looks: FlowReading) -> tuple[tuple[str, ...], Float[np.ndarray, "layer group"]]:

@@ -1,7 +1,5 @@
 """Tokens as strings that keep apart what is apart."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
@@ -18,13 +16,3 @@ def top_tokens(vlm: HookedVLM, probabilities: Float[Tensor, "*place d_vocab"], n
     names = dict(zip(known, token_names(vlm, known), strict=True))
     tokens = np.array([names[token] for token in best.indices.flatten().tolist()], dtype=np.str_)
     return TopTokens(tokens.reshape(tuple(best.indices.shape)), best.values.double().numpy())
-
-
-def word_ids(vlm: HookedVLM, words: Sequence[str], answer: int) -> dict[str, int]:
-    """The answer's token and that of each word as it stands inside a sentence, with a space before it.
-
-    Raises:
-        InputError: a word of several tokens.
-    """
-    ids = list(dict.fromkeys([answer, *(vlm.to_single_token(" " + word.strip()) for word in words)]))
-    return dict(zip(token_names(vlm, ids), ids, strict=True))
