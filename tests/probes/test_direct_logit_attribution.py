@@ -254,6 +254,9 @@ def test_results_are_tidy_and_drawn(demo: HookedVLM) -> None:
             patches = frame[frame.source_role == "image"].groupby(["patch_row", "patch_col"]).contribution.sum()
             np.testing.assert_allclose(patches.to_numpy(), found.maps().sum(axis=0).ravel(), atol=1e-9)
         assert found.plot().data
-    assert run[probes[1]].by_head().shape == (6, 6)
+    by_head = run[probes[1]]
+    (heatmap,) = by_head.plot().data  # layers upwards and heads across, as a grid of patches has them
+    assert heatmap.z.shape == by_head.by_head().shape == (6, 6)
+    assert heatmap.z[4, 3] == by_head.by_head()[4, 3] != by_head.by_head()[3, 4]
     text = DirectLogitAttribution(" Yes", by="position")
     assert demo.run("Is it a cat?", text)[text].plot().data

@@ -105,7 +105,7 @@ class LogitAttribution:
         return pd.concat([self._sources_of(query) for query in range(len(self.queries))], ignore_index=True)
 
     def plot(self, query: int = 0, image: int = 0) -> Any:
-        """Bars by layer; by head a heat map, heads x layers; by position a map over the picture, or bars over tokens.
+        """Bars by layer; by head a heat map, layers x heads; by position a map over the picture, or bars over tokens.
 
         Args:
             query: which of the positions.
