@@ -134,8 +134,8 @@ class ActivationPatching(Measure):
 
     def _writer(self, hook: Any, group: str, selector: Any, head: int | None) -> ActivationPatch:
         return ActivationPatch(
-            self.source, hook, selector, head, "all", (self.source_positions or {}).get(group), self.source_row,
-            self.source_layout, name=f"{self.label}, {group}",
+            self.source, hook, selector, heads=head, source_positions=(self.source_positions or {}).get(group),
+            source_row=self.source_row, source_layout=self.source_layout, name=f"{self.label}, {group}",
         )  # fmt: skip
 
     def _is_empty(self, ground: Ground, group: str, selector: Any) -> bool:
