@@ -2,29 +2,58 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
 import torch
 
-from vlm_lens import HookedVLM
+import vlm_lens
+from vlm_lens.attachments import Attachment
 
 REPOSITORY = Path(__file__).parents[1]
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_example_of_the_readme_blocks_the_animal() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL)
-    names: dict[str, object] = {}
-    with torch.no_grad():
-        exec(compile(example, "README.md", "exec"), names)
-    logits, blind = names["logits"], names["blind"]
-    assert isinstance(logits, torch.Tensor) and isinstance(blind, torch.Tensor)
-    vlm = names["vlm"]
-    assert isinstance(vlm, HookedVLM)
-    answers = [vlm.to_single_str_token(int(run[0, -1].argmax())) for run in (logits, blind)]
-    assert answers == [" Yes", " No"]
+@pytest.fixture(scope="module")
+def names() -> dict[str, Any]:
+    """What the example leaves behind."""
+    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    left: dict[str, Any] = {}
+    exec(compile(example, "README.md", "exec"), left)
+    return left
+
+
+def test_the_example_blinds_every_word_to_the_cat(names: dict[str, Any]) -> None:
+    assert (names["clean"].text, names["run"].text) == ("Yes", "No")
+    vlm, inputs, cat = names["vlm"], names["inputs"], names["cat"]
+    hook = "blocks.3.attn.hook_pattern"
+    pattern = vlm.generate(inputs, names["blind"], names_filter=hook).cache[hook]
+    to_cat = pattern[..., list(cat.positions)].sum(dim=-1)
+    n_image = cat.span.stop
+    assert to_cat[..., n_image:].max() == 0.0 < to_cat[..., :n_image].max()
+
+
+def test_the_example_reads_words_and_attention(names: dict[str, Any]) -> None:
+    clean, blind, cat = names["clean"][names["lens"]], names["run"][names["lens"]], names["cat"]
+    assert clean.states == blind.states == ("embed", *map(str, range(names["vlm"].cfg.n_layers)))
+    is_cat, is_text = np.isin(clean.positions, cat.positions), clean.places.roles == "question"
+    seen, unseen = (one.target_probabilities[..., 0] for one in (clean, blind))
+    np.testing.assert_array_equal(seen[:, is_cat], unseen[:, is_cat])  # the patches themselves are not blocked
+    assert seen[-1, is_text].max() > 0.9 > 0.5 > unseen[-1, is_text].max()
+    shares = names["clean"][names["flow"]].shares
+    torch.testing.assert_close(shares.sum(dim=-1), torch.ones(shares.shape[:-1]))
+
+
+def test_the_example_proves_the_knockout(names: dict[str, Any]) -> None:
+    assert {"edges"} <= {one.unit for one in names["run"].verify().of(names["blind"])}
+
+
+def test_every_intervention_and_probe_has_a_line() -> None:
+    objects = [name for name in vlm_lens.__all__ if issubclass(getattr(vlm_lens, name), Attachment)]
+    assert [name for name in objects if f"`{name}`" not in README and name not in ("Reader", "Writer")] == []
 
 
 def test_the_pages_that_the_readme_names_exist() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    links = re.findall(r"\]\(([^)#]+)\)", readme)
+    links = re.findall(r"\]\(([^)#]+)\)", README)
     assert [link for link in links if not link.startswith("http") and not (REPOSITORY / link).exists()] == []
