@@ -12,6 +12,11 @@ from vlm_lens import AttentionKnockout
 PAGE = Path(__file__).parents[2] / "docs" / "interventions.md"
 
 
+def opening() -> str:
+    """What every section comes after."""
+    return PAGE.read_text(encoding="utf-8").split("\n## ")[0]
+
+
 def section() -> str:
     found = re.search(r"^## Blocking attention\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.M | re.S)
     assert found is not None
@@ -20,9 +25,9 @@ def section() -> str:
 
 @pytest.fixture(scope="module")
 def page() -> dict[str, Any]:
-    """The names that the section leaves behind."""
+    """The names that the opening and the section leave behind."""
     names: dict[str, Any] = {"__name__": "blocking"}
-    for block in re.findall(r"```python\n(.*?)```", section(), flags=re.DOTALL):
+    for block in re.findall(r"```python\n(.*?)```", opening() + section(), flags=re.DOTALL):
         exec(compile(block, PAGE.name, "exec"), names)
     return names
 
