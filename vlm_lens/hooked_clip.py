@@ -134,3 +134,10 @@ class HookedCLIP(Runs, TwoTowers):
 
 def _no_processor(what: str) -> InputError:
     return InputError(f"{what} cannot be prepared", "a processor", "a model without one", "Give one to from_hf.")
+
+    def __repr__(self) -> str:
+        vision, text = self.vision.cfg, self.text.cfg
+        return (
+            f"HookedCLIP({vision.n_layers} vision layers of {vision.n_heads} heads, {text.n_layers} text layers of "
+            f"{text.n_heads} heads, {len(self.hook_dict)} hooks, {vision.dtype} on {vision.device})"
+        )

@@ -4,12 +4,12 @@ from typing import Any
 
 from torch import nn
 
-from vlm_lens.attachments import Runs
+from vlm_lens.attachments import GeneratesAttached
 from vlm_lens.model import transformer
 from vlm_lens.model.loading import tower_parts
 
 
-class HookedTransformer(Runs, transformer.HookedTransformer):
+class HookedTransformer(GeneratesAttached, transformer.HookedTransformer):
     """A transformer rebuilt around a checkpoint's own modules, with TransformerLens's names, shapes and verbs."""
 
     @classmethod
@@ -25,3 +25,11 @@ class HookedTransformer(Runs, transformer.HookedTransformer):
             UnsupportedModelError: for another class, with the supported ones.
         """
         return HookedTransformer(*tower_parts(model), tokenizer=tokenizer)
+
+    def __repr__(self) -> str:
+        cfg = self.cfg
+        kind = "pictures" if cfg.input_type == "pixels" else "tokens"
+        return (
+            f"HookedTransformer({cfg.original_architecture or cfg.model_name} over {kind}: {cfg.n_layers} layers of "
+            f"{cfg.n_heads} heads, {len(self.hook_dict)} hooks, {cfg.dtype} on {cfg.device})"
+        )

@@ -1,5 +1,7 @@
 """Objects attach, compose, are found again, and are gone afterwards."""
 
+import pickle
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -8,10 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.interventions.scenes_of_numbers import checkpoint, mapping
 from tests.model.tiny_vlms import tiny_inputs, tiny_vlm
 from vlm_lens import AttentionKnockout, HookedVLM, Inputs, Reader, Writer
-from vlm_lens.attachments import Here, Read, Record
-from vlm_lens.errors import EmptySelectionError, HookError, PositionError
+from vlm_lens.attachments import Again, Here, Measure, PositionWriter, Read, Record
+from vlm_lens.attachments.checks import check_objects
+from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError
+from vlm_lens.model.transformer import check_request
 
 RESID = "blocks.0.hook_resid_post"
 
@@ -235,6 +240,148 @@ def test_one_that_can_reach_nothing_warns(vlm: HookedVLM, inputs: Inputs) -> Non
 
 def test_a_value_says_what_it_is(vlm: HookedVLM) -> None:
     knockout = AttentionKnockout("last", torch.zeros(2, 30, dtype=torch.bool), layers=range(3), name="cut")
-    assert repr(knockout) == "AttentionKnockout(name='cut', queries='last', keys=Tensor(2, 30), layers=range(0, 3))"
+    assert repr(knockout) == "AttentionKnockout(queries='last', keys=Tensor(2, 30), layers=range(0, 3), name='cut')"
     assert knockout.fingerprint() == replace(knockout, name="other").fingerprint()
     assert knockout.fingerprint() != replace(knockout, layers=range(4)).fingerprint()
+    assert knockout.fingerprint() == replace(knockout, layers=[0, 1, 2]).fingerprint()
+
+
+def test_what_a_measure_runs_is_not_recorded_by_what_is_attached_outside(vlm: HookedVLM, inputs: Inputs) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Doubled(Measure):
+        """Runs the model again with a stream that nobody outside should be shown."""
+
+        def measure(self, again: Again) -> Tensor:
+            return again([(RESID, lambda activation, hook: activation * 7.0)], only_last=True)
+
+    seen, measure = Seen(), Doubled()
+    with vlm.attach(Scaled(2.0), seen) as outside:
+        run = vlm.run(inputs, measure)
+        (kept,) = outside[seen]
+        assert outside.record is not None and outside.record.n_steps == 1
+    (expected,) = vlm.run(inputs, Scaled(2.0), seen)[seen]
+    assert torch.equal(kept, expected)
+    with vlm.attach(Scaled(2.0), Scaled(7.0)):
+        assert torch.equal(run[measure], vlm(inputs, only_last=True))  # and what is attached outside does act
+
+
+def test_a_reader_that_edits_what_it_reads_is_refused(vlm: HookedVLM, inputs: Inputs) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Clumsy(Reader):
+        hook: str = RESID
+
+        def read(self, activation: Tensor, here: Here) -> float:
+            return float(activation.mul_(0.5).mean())
+
+    with pytest.raises(HookError, match="Clumsy at blocks.0.hook_resid_post: .*an edit in place"):
+        vlm.run(inputs, Clumsy())
+    assert not standing(vlm)
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        (lambda vlm, inputs: check_objects(([Seen()],)), "Unpack them"),
+        (lambda vlm, inputs: check_objects(("last",)), "expected interventions and probes, got 'last'"),
+        (lambda vlm, inputs: check_objects((Seen(on_empty="warn"),)), "on_empty of Seen: expected 'raise' or 'skip'"),
+        (lambda vlm, inputs: check_request(Seen(), None, False), r"go through run\(inputs, \*objects\)"),
+        (lambda vlm, inputs: vlm.run(object(), Seen()), "Pictures go through prepare"),
+        (lambda vlm, inputs: vlm.generate(inputs, temperature=3.0), "temperature without sampling.*do_sample=True"),
+        (lambda vlm, inputs: vlm.run(inputs, Seen("blocks.*.nowhere")), "No hook fits the pattern"),
+        (lambda vlm, inputs: vlm.run(inputs, names_filter="bocks.*.hook_resid_post"), "Did you mean 'blocks"),
+    ],
+)
+def test_a_call_that_cannot_be_meant_says_what_to_do(
+    vlm: HookedVLM, inputs: Inputs, call: Callable[..., Any], message: str
+) -> None:
+    with pytest.raises((HookError, InputError), match=message):
+        call(vlm, inputs)
+
+
+def test_a_writer_without_a_hook_is_told_so(vlm: HookedVLM, inputs: Inputs) -> None:
+    @dataclass(frozen=True, eq=False)
+    class Nowhere(Writer):
+        def write(self, activation: Tensor, here: Here) -> Tensor:
+            return activation
+
+    with pytest.raises(HookError, match="Nowhere stands nowhere: .* Give the class a field `hook`"):
+        vlm.run(inputs, Nowhere())
+
+
+def test_a_pattern_selects_activations_as_it_selects_hooks(vlm: HookedVLM, inputs: Inputs) -> None:
+    cache = vlm.run(inputs, names_filter="blocks.*.hook_resid_post").cache
+    assert cache is not None and list(cache) == ["blocks.0.hook_resid_post", "blocks.1.hook_resid_post"]
+
+
+def test_a_value_that_travelled_says_the_same(vlm: HookedVLM) -> None:
+    knockout = AttentionKnockout("last", "image", layers=range(3))
+    assert repr(pickle.loads(pickle.dumps(knockout))) == repr(knockout)
+    assert pickle.loads(pickle.dumps(knockout)).fingerprint() == knockout.fingerprint()
+
+
+def test_what_is_attached_says_so(vlm: HookedVLM, inputs: Inputs) -> None:
+    with vlm.attach(Scaled(2.0)) as run:
+        assert repr(run) == "Attached(Scaled(factor=2.0); nothing run yet)" and run.inputs is None
+        vlm(inputs)
+        assert run.inputs is inputs and run.layout is inputs.layout
+
+
+def test_patches_are_counted_alike_before_and_behind_a_class_token_that_is_kept() -> None:
+    """The patch embedding has no class token yet, whatever the projector is given."""
+    vlm = HookedVLM.from_hf(checkpoint("class token kept"))
+    assert vlm.n_class_tokens == 1
+    inputs = vlm.as_inputs(mapping("class token kept")).row(0)
+    first = inputs.layout.patches(rows=0, cols=0)
+
+    @dataclass(frozen=True, eq=False)
+    class Zeroed(PositionWriter):
+        positions: Any
+        hook: str = "vision.hook_patch_embed"
+
+        def value(self, activation: Tensor, here: Here) -> Tensor:
+            return torch.zeros_like(activation)
+
+    for positions, expected in ((first, [0]), ("patches", list(range(16))), (-1, [15])):
+        run = vlm.run(inputs, Zeroed(positions), names_filter="vision.hook_patch_embed")
+        assert run.cache is not None
+        is_zero = (run.cache["vision.hook_patch_embed"][0] == 0).all(dim=-1)
+        assert is_zero.nonzero().flatten().tolist() == expected
+        run.verify()
+
+
+def test_an_embedding_is_not_reached_where_a_stream_is_given(vlm: HookedVLM, inputs: Inputs) -> None:
+    stream = vlm.run(inputs, stop_at_layer=1).logits
+    with pytest.raises(EmptySelectionError, match="stands where nothing runs"):
+        vlm.run(stream, Scaled(2.0, "hook_embed"), start_at_layer=1)
+    assert not torch.equal(
+        vlm.run(inputs, Scaled(2.0, "hook_embed"), start_at_layer=1).logits, vlm.run(inputs, start_at_layer=1).logits
+    )
+
+
+def test_one_tensor_that_a_hook_refills_is_read_anew_in_every_layer(vlm: HookedVLM, inputs: Inputs) -> None:
+    room: list[Tensor] = []
+
+    def refilled(mask: Tensor, hook: Any) -> Tensor:
+        if not room:
+            room.append(mask.clone())
+        room[0].copy_(mask)
+        room[0][:, :, 10:, 5 + hook.layer()] = False
+        return room[0]
+
+    def fresh(mask: Tensor, hook: Any) -> Tensor:
+        new = mask.clone()
+        new[:, :, 10:, 5 + hook.layer()] = False
+        return new
+
+    for hook in (refilled, fresh):
+        hook.returns_new = True  # type: ignore[attr-defined]
+    hooks = [[(f"blocks.{layer}.attn.hook_mask", hook) for layer in range(2)] for hook in (refilled, fresh)]
+    with torch.no_grad():
+        found, expected = (vlm.run_with_hooks(inputs, fwd_hooks=one) for one in hooks)
+    assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("return_type, said", [("both", "logits .*, loss"), ("loss", "loss"), (None, "nothing")])
+def test_a_run_says_what_the_model_gave(vlm: HookedVLM, inputs: Inputs, return_type: str | None, said: str) -> None:
+    run = vlm.run(inputs, return_type=return_type)
+    assert re.search(said, repr(run)) and re.search(said, run._repr_html_())

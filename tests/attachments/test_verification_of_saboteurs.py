@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.model.tiny_vlms import new_checkpoint, tiny_inputs, tiny_vlm
 from vlm_lens import AttentionKnockout, HookedVLM, Inputs, Writer
 from vlm_lens.attachments import Here, PositionWriter
-from vlm_lens.attachments.session import standing_at
+from vlm_lens.attachments.standing import standing_at
 from vlm_lens.errors import HookError, VerificationError
 from vlm_lens.model import attention, block
 from vlm_lens.model.hook_point import HookPoint, MaskHookPoint
@@ -384,3 +384,18 @@ def test_a_proof_that_fails_leaves_nothing_behind(vlm: HookedVLM, inputs: Inputs
     assert torch.equal(vlm(inputs), plain)
     with pytest.raises(HookError):
         run[AttentionKnockout("last", "image")]
+
+
+@dataclass(frozen=True, eq=False)
+class Forgetful(Writer):
+    """Works something out, and forgets to return it."""
+
+    hook: str = "blocks.0.hook_resid_post"
+
+    def write(self, activation: Tensor, here: Here) -> None:
+        activation * 2
+
+
+def test_a_writer_that_changes_nothing_is_found(vlm: HookedVLM, inputs: Inputs) -> None:
+    with pytest.raises(VerificationError, match=r"Forgetful\(\) did nothing: .*blocks.0.hook_resid_post"):
+        vlm.run(inputs, Forgetful()).verify()

@@ -3,6 +3,7 @@
 from vlm_lens.attachments.again import Again
 from vlm_lens.attachments.attachment import Attachment, Read, Reader, Writer
 from vlm_lens.attachments.edge_blocker import EdgeBlocker
+from vlm_lens.attachments.generates_attached import GeneratesAttached
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.measure import Measure
 from vlm_lens.attachments.position_writer import PositionWriter
@@ -12,6 +13,6 @@ from vlm_lens.attachments.runs import Runs
 from vlm_lens.attachments.session import Session
 
 __all__ = [
-    "Again", "Attachment", "EdgeBlocker", "GeneratedRun", "Here", "Measure", "PositionWriter", "Read",
-    "Reader", "Record", "Run", "Runs", "Session", "Writer",
+    "Again", "Attachment", "EdgeBlocker", "GeneratedRun", "GeneratesAttached", "Here", "Measure", "PositionWriter",
+    "Read", "Reader", "Record", "Run", "Runs", "Session", "Writer",
 ]  # fmt: skip

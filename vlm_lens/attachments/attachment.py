@@ -13,6 +13,7 @@ from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.hook_names import hook_names_of
 from vlm_lens.attachments.record import Record
+from vlm_lens.errors import HookError
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +49,12 @@ class Attachment:
         """The hooks where it stands, by default those that its fields `hook` and `layers` name.
 
         Raises:
-            HookError: for a hook that does not exist.
+            HookError: for a hook that does not exist, or where no field `hook` names one.
             EmptySelectionError: for layers that the model has not.
         """
+        if self.field("hook", None) is None:
+            advice = "Give the class a field `hook`, or a method hook_names(model)."
+            raise HookError(f"{self.label} stands nowhere", "a hook", "none", advice)
         return hook_names_of(model, self.field("hook"), self.field("layers", "all"), self.on_empty)
 
     def check(self, ground: Ground) -> None:
@@ -65,12 +69,19 @@ class Attachment:
         ground.check_heads(self, self.hook_names(ground.model))
 
     def __repr__(self) -> str:
+        own_first = sorted(fields(self), key=lambda one: one.kw_only is True)
         shown = [
             f"{one.name}={described(getattr(self, one.name))}"
-            for one in fields(self)
-            if getattr(self, one.name) is not one.default
+            for one in own_first
+            if not _is_default(getattr(self, one.name), one.default)
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Whether a field was left as it is; tensors and arrays are not compared."""
+    is_plain = isinstance(value, str | int | float | tuple | range) and type(value) is type(default)
+    return value is default or bool(is_plain and value == default)
 
 
 class Writer(Attachment, ABC):

@@ -35,12 +35,13 @@ class CurrentPass:
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def sequences(self, place: Place) -> Sequences | None:
-        """The sequences of a tower, or of the patches alone; None where they are unknown."""
+        """The sequences that stand at a place; None where they are unknown."""
         if place == "vision":
             n_class_tokens = int(bool(towers_of(self.model)["vision"].transformer.cfg.has_class_token))
             return None if self.pictures is None else self.pictures.with_class_tokens(n_class_tokens)
-        if place == "patches":
-            return None if self.pictures is None else self.pictures.with_class_tokens(self._class_tokens_kept)
+        if place in ("patches", "features"):
+            n_class_tokens = 0 if place == "patches" else getattr(self.model, "n_class_tokens", 0)
+            return None if self.pictures is None else self.pictures.with_class_tokens(n_class_tokens)
         return None if place == "none" else self.layout
 
     def columns(self, place: Place, n_positions: int) -> range:
@@ -55,10 +56,6 @@ class CurrentPass:
             self.memo[key] = (selector, sequences.mask(selector))  # the selector is kept, so that its id stays its own
         found: Tensor = self.memo[key][1]
         return found
-
-    @property
-    def _class_tokens_kept(self) -> int:
-        return getattr(self.model, "n_class_tokens", 0)
 
 
 def plain_layout(is_real: Bool[Tensor, "batch pos"]) -> TokenLayout:

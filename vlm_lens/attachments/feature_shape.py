@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from vlm_lens.attachments.towers import n_heads_at, place_of, towers_of
+from vlm_lens.attachments.towers import OF_PICTURES, n_heads_at, place_of, towers_of
 from vlm_lens.model.hooked_root import position_axis
 
 _BY_QUERY_AND_KEY = ("hook_attn_scores", "hook_pattern", "hook_mask")
@@ -24,7 +24,7 @@ def feature_shape(model: Any, hook_name: str) -> tuple[int, ...] | None:
         widths = {"hook_in": linear_in.in_features, "hook_out": linear_out.out_features}
         return (int(widths.get(hook_name.removeprefix("projector."), linear_in.out_features)),)
     place = place_of(model, hook_name)
-    cfg = towers_of(model)["vision" if place == "patches" else place].transformer.cfg
+    cfg = towers_of(model)["vision" if place in OF_PICTURES else place].transformer.cfg
     if hook_name.endswith("hook_scale"):
         return (1,)
     if hook_name.endswith("unembed.hook_out"):

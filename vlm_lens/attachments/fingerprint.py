@@ -43,7 +43,7 @@ def _parts(value: Any) -> Iterable[bytes]:
     elif isinstance(value, np.ndarray | np.generic):
         yield repr((str(value.dtype), value.shape)).encode()
         yield np.ascontiguousarray(value).tobytes()
-    elif isinstance(value, slice | range):
+    elif isinstance(value, slice):
         yield repr(value).encode()
     elif isinstance(value, Mapping):
         for key in sorted(value, key=repr):
@@ -51,7 +51,7 @@ def _parts(value: Any) -> Iterable[bytes]:
             yield from _parts(value[key])
     elif isinstance(value, set | frozenset):
         yield from sorted(fingerprint_of(member).encode() for member in value)
-    elif isinstance(value, list | tuple):
+    elif isinstance(value, list | tuple | range):
         for member in value:
             yield from _parts(member)
     elif hasattr(value, "fingerprint_parts"):
@@ -71,8 +71,8 @@ def _parts(value: Any) -> Iterable[bytes]:
 
 
 def _kind(value: Any) -> bytes:
-    """Lists and tuples say the same, and so do tensors wherever they lie."""
-    if isinstance(value, list | tuple):
+    """Lists, tuples and ranges say the same, and so do tensors wherever they lie."""
+    if isinstance(value, list | tuple | range):
         return b"sequence"
     if isinstance(value, Tensor):
         return b"tensor"

@@ -25,7 +25,7 @@ class Here:
     Attributes:
         model: the whole model.
         hook: the hook point.
-        place: whose positions the activation has: "decoder", "vision", "text", "patches" or "none".
+        place: whose positions the activation has: one of `towers.Place`.
         current: the pass.
         sequences: the layout of all positions so far; pictures for the vision tower and the projector.
         span: the absolute positions that the activation holds (the query positions of scores, pattern and mask).

@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
-from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments.attachment import Attachment
@@ -49,24 +48,31 @@ class Run(Found):
     """A plain run: `vlm.run(inputs, *objects)`.
 
     Attributes:
-        logits: `[batch pos d_vocab]`, or what the model gives.
+        logits: `[batch pos d_vocab]`, or whatever else the options make the model give.
         inputs: what the model was given.
         layout: what each position is; None where that is unknown.
         session: what was attached.
         cache: the activations asked for, or None.
     """
 
-    logits: Float[Tensor, "*batch pos d_vocab"]
+    logits: Any
     inputs: Any
     layout: TokenLayout | None
     session: Session
     cache: ActivationCache | None = None
 
     def __repr__(self) -> str:
-        return f"Run(logits {list(self.logits.shape)}, {', '.join(map(repr, self.objects)) or 'nothing attached'})"
+        return f"Run({_shape_of(self.logits)}, {', '.join(map(repr, self.objects)) or 'nothing attached'})"
 
     def _repr_html_(self) -> str:
-        return f"<b>Run</b>, logits {list(self.logits.shape)}<ul>{self._objects_html()}</ul>"
+        return f"<b>Run</b>, {_shape_of(self.logits)}<ul>{self._objects_html()}</ul>"
+
+
+def _shape_of(output: Any) -> str:
+    """What a model gave, in a word: logits, a loss, both, or nothing."""
+    if isinstance(output, Tensor):
+        return f"logits {list(output.shape)}" if output.ndim else f"loss {output.item():.3g}"
+    return "nothing" if output is None else ", ".join(map(_shape_of, output))
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -1,15 +1,19 @@
 """The towers of a model, and which of them a hook belongs to."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from vlm_lens.errors import HookError
 from vlm_lens.layout import PatchGrid
 from vlm_lens.model.hooked_root import position_axis
 from vlm_lens.model.transformer import HookedTransformer
 
-Place = Literal["decoder", "vision", "text", "patches", "none"]
-"""Whose positions an activation has: a tower's own, the patches alone (projector, patch embedding), or none."""
+Place = Literal["decoder", "vision", "text", "patches", "features", "none"]
+"""Whose positions an activation has: a tower's own, the patches alone (their embedding), what the decoder is given of
+each picture (the projector; patches, and the class token where the checkpoint keeps it), or none."""
+
+OF_PICTURES: Final = ("vision", "patches", "features")
+"""The places whose batch is pictures."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,9 @@ def tower_named(model: Any, name: str) -> Tower:
     """
     towers = towers_of(model)
     if name not in towers:
-        raise HookError("Tower does not exist", f"tower to be one of {', '.join(towers)}", repr(name))
+        advice = " or ".join(f"tower={one!r}" for one in towers)
+        rule = f"tower to be one of {', '.join(towers)}"
+        raise HookError("Tower does not exist", rule, repr(name), f"Say which: {advice}.")
     return towers[name]
 
 
@@ -64,8 +70,10 @@ def grid_of(tower: HookedTransformer) -> PatchGrid:
 
 def place_of(model: Any, hook_name: str) -> Place:
     """Whose positions a hook's activations have."""
-    if hook_name.endswith("hook_patch_embed") or hook_name.startswith("projector."):
+    if hook_name.endswith("hook_patch_embed"):
         return "patches"
+    if hook_name.startswith("projector."):
+        return "features"
     if hook_name in ("hook_image_embed", "hook_text_embed"):
         return "none"
     towers = towers_of(model)

@@ -53,22 +53,24 @@ class AttentionMask:
     window: int | None
     is_real: Bool[Tensor, "batch key_pos"] | None
     device: torch.device
-    _seen: dict[int, tuple[Tensor, Restriction]] = field(default_factory=dict, init=False, repr=False)
+    _seen: dict[tuple[int, int], tuple[Tensor, Restriction]] = field(default_factory=dict, init=False, repr=False)
 
     def restricted(self, seen: Bool[Tensor, "batch heads query_pos key_pos"]) -> Restriction:
         """What a mask that hooks have written leaves: it can block edges and never grants one.
 
-        Hooks that give several layers one tensor have it examined once; on a GPU that is one wait instead of many.
+        Hooks that give several layers one tensor have it examined once; on a GPU that is one wait instead of many. One
+        that was edited since is examined again.
         """
-        if id(seen) in self._seen:
-            return self._seen[id(seen)][1]
+        key = (id(seen), -1 if seen.is_inference() else seen._version)
+        if not seen.is_inference() and key in self._seen:
+            return self._seen[key][1]
         allowed = seen & self.allowed
         had_key, has_key = self.allowed.any(dim=-1), allowed.any(dim=-1)
         is_touched = (allowed != self.allowed).any(dim=-1).flatten(0, -2).any(dim=0)
         rows = is_touched.nonzero().flatten()
         lonely = (had_key & ~has_key).flatten(0, -2).any(dim=0).nonzero().flatten().tolist()
         restriction = Restriction(allowed, rows, tuple(lonely))
-        self._seen[id(seen)] = (seen, restriction)  # the tensor is kept, so that its id stays its own
+        self._seen[key] = (seen, restriction)  # the tensor is kept, so that its id stays its own
         return restriction
 
     @cached_property

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from vlm_lens.errors import InputError
 from vlm_lens.inputs import Inputs
 from vlm_lens.inputs.entries import entries_of
 from vlm_lens.model.config import TransformerConfig
@@ -119,6 +120,11 @@ class Generates:
             return {name: value for name, value in named.items() if value is not None}
         if isinstance(inputs, Tensor):
             return self.prompts_of({"input_ids": inputs})
+        is_text = isinstance(inputs, str) or (isinstance(inputs, list) and all(isinstance(one, str) for one in inputs))
+        if not is_text:
+            rule = "text, tokens, or a mapping as the processor returns it"
+            advice = "Pictures go through prepare: model.run(model.prepare(image, prompt))."
+            raise InputError("Input is not understood", rule, type(inputs).__name__, advice)
         tokens, is_token = self.padded_tokens(inputs)
         return {"input_ids": tokens, "attention_mask": is_token.long()}
 

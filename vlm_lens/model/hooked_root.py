@@ -4,6 +4,7 @@ import difflib
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any, Literal
 
@@ -85,8 +86,31 @@ class HookedRoot(_tl.HookedRootModule):
             return [name for name in self.hook_dict if not name.endswith(ONLY_WHEN_ASKED)]
         if callable(names_filter):
             return [name for name in self.hook_dict if names_filter(name)]
-        names = {self.known_name(name) for name in ([names_filter] if isinstance(names_filter, str) else names_filter)}
+        wanted = [names_filter] if isinstance(names_filter, str) else names_filter
+        names = {name for one in wanted for name in self.names_like(one)}
         return [name for name in self.hook_dict if name in names]
+
+    def names_like(self, pattern: str) -> list[str]:
+        """The hook names that fit a pattern, whose `*` stands for anything within one part of a name.
+
+        `"blocks.*.hook_resid_post"` is the decoder's stream after every layer, and leaves the vision tower's alone.
+
+        Raises:
+            HookError: for a name that does not exist, or a pattern that none fits.
+        """
+        if "*" not in pattern:
+            return [self.known_name(pattern)]
+        wanted = pattern.split(".")
+        parts_of = {name: name.split(".") for name in self.hook_dict}
+        names = [
+            name
+            for name, parts in parts_of.items()
+            if len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+        ]
+        if not names:
+            rule, advice = f"one of the {len(parts_of)} names", f"Did you mean {self.nearest_names(pattern)}?"
+            raise HookError("No hook fits the pattern", rule, repr(pattern), advice)
+        return names
 
     def add_hook(
         self,

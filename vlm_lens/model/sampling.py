@@ -35,6 +35,12 @@ class Sampling:
         if self.top_k is not None and self.top_k < 1:
             raise InputError("top_k", "at least 1", self.top_k)
 
+        changed = [name for name, default in (("temperature", 1.0), ("top_k", None), ("top_p", None))
+                   if getattr(self, name) != default]  # fmt: skip
+        if changed and not self.do_sample:
+            advice = "Say do_sample=True."
+            raise InputError(f"{' and '.join(changed)} without sampling", "do_sample=True", "do_sample=False", advice)
+
     def chosen(
         self, logits: Float[Tensor, "batch d_vocab"], generator: torch.Generator | None
     ) -> Int[Tensor, " batch"]:

@@ -271,10 +271,11 @@ class HookedTransformer(FullCache, StackedWeights, Vocabulary, Generates):
         return self
 
 
-def check_request(return_type: ReturnType, stop_at_layer: int | None, only_last: bool) -> None:
+def check_request(return_type: Any, stop_at_layer: int | None, only_last: bool) -> None:
     """Raise before the run for what cannot be asked for."""
-    if return_type not in ("logits", "loss", "both", None):
-        raise InputError("return_type", "'logits', 'loss', 'both' or None", repr(return_type))
+    if not (return_type is None or isinstance(return_type, str) and return_type in ("logits", "loss", "both")):
+        advice = "" if isinstance(return_type, str) else "Interventions and probes go through run(inputs, *objects)."
+        raise InputError("return_type", "'logits', 'loss', 'both' or None", repr(return_type), advice)
     if only_last and (stop_at_layer is not None or return_type in ("loss", "both")):
         raise InputError("only_last", "return_type 'logits' and no stop_at_layer", f"{return_type!r}, {stop_at_layer}")
 

@@ -12,7 +12,8 @@ from vlm_lens.attachments.attachment import Writer
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.passes import first_pass, planned_pass
 from vlm_lens.attachments.record import Record
-from vlm_lens.attachments.session import Session, Watcher
+from vlm_lens.attachments.session import Session
+from vlm_lens.attachments.standing import Watcher
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.key_value_cache import KeyValueCache
 
@@ -70,7 +71,7 @@ class Replay:
         session = self._session(writers, None)
         options = self.record.options
         planned = planned_pass(first_pass(self.model, self.record.given), session.n_expected)
-        session._check(planned, options.get("start_at_layer"), options.get("stop_at_layer"))
+        session._check(planned, self.record.given, options.get("start_at_layer"), options.get("stop_at_layer"))
         return session._skipped
 
     def _session(self, writers: Sequence[Writer], watcher: Watcher | None) -> Session:

@@ -11,7 +11,7 @@ from vlm_lens.attachments.edge_blocker import EdgeBlocker
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.hook_names import heads_of
 from vlm_lens.attachments.position_writer import PositionWriter
-from vlm_lens.attachments.session import Watcher
+from vlm_lens.attachments.standing import Watcher
 from vlm_lens.attachments.towers import head_axis
 from vlm_lens.attachments.verification.asked import positions_of
 from vlm_lens.attachments.verification.finding import Finding, title_of
@@ -27,6 +27,8 @@ class WriterProof(Watcher):
         self.fired: set[int] = set()
         self.tallies: dict[int, Tally] = {}
         self.unsteady: set[int] = set()
+        self.asked_itself: set[int] = set()
+        self.changed: set[int] = set()
         self.largest_change: dict[int, float] = {}
         self.hooks: dict[int, set[str]] = {}
         self._before: Tensor | None = None
@@ -42,12 +44,14 @@ class WriterProof(Watcher):
             VerificationError: at the first hook where that differs.
         """
         self.fired.add(id(writer))
+        self.hooks.setdefault(id(writer), set()).add(here.name)
         before, self._before = self._before, None
         if isinstance(writer, EdgeBlocker) or before is None:
             return
         tally = self.tallies.setdefault(id(writer), Tally())
         if not isinstance(writer, PositionWriter):
-            is_changed = bool((before != activation).any())
+            is_changed = not bool(same_numbers(before, activation).all())
+            self.changed |= {id(writer)} if is_changed else set()
             tally.add(here, int(is_changed))
         else:
             selected = entries_of(writer, activation, here)
@@ -67,31 +71,51 @@ class WriterProof(Watcher):
         tally, change = self.tallies[id(writer)], self.largest_change.get(id(writer), 0.0)
         moved = f"by {change:.2g} of the largest value at most"
         if not isinstance(writer, PositionWriter):
+            if id(writer) not in self.changed:
+                rule, got = "an activation that it changes", f"none at {', '.join(sorted(self.hooks_of(writer)))}"
+                advice = "Does `write` return what it made, and do its positions occur?"
+                raise VerificationError(f"{writer!r} did nothing", rule, got, advice)
             return tally.finding(
                 title_of(writer), f"was called, and changed activations {moved}", "changed activations"
             )
         if id(writer) in self.unsteady:
             check = f"every bit outside its positions is kept, and inside they change {moved}"
+        elif id(writer) in self.asked_itself:
+            check = (
+                "its positions hold what it says, by its own `value` asked again "
+                f"(changed {moved}), and every other bit is kept"
+            )
         else:
-            check = f"its positions hold what it says (changed {moved}), and every other bit is kept"
-        return tally.finding(title_of(writer), check, "positions")
+            check = (
+                "its positions hold what it says, worked out apart by its `expected` "
+                f"(changed {moved}), and every other bit is kept"
+            )
+        return tally.finding(title_of(writer), check, "positions", id(writer) not in self.unsteady | self.asked_itself)
+
+    def hooks_of(self, writer: Writer) -> set[str]:
+        """Where a writer was called."""
+        return self.hooks.get(id(writer), set())
 
     def _check_written(
         self, writer: PositionWriter, before: Tensor, after: Tensor, selected: Tensor, here: Here
     ) -> None:
         """What stands at the selected entries, against what the writer says belongs there."""
-        expected = said_by(writer, before, here)
+        expected = expected_of(writer, before, here)
         if expected is None:
-            self.unsteady.add(id(writer))
+            expected = said_by(writer, before, here)
+            (self.unsteady if expected is None else self.asked_itself).add(id(writer))
+        if expected is None:
             return
         is_equal = same_numbers(after, expected)
         if not bool((is_equal | ~selected).all()):
             difference = (after.float() - expected.float()).abs().nan_to_num(nan=torch.inf, posinf=torch.inf)
             n_wrong = int((~is_equal & selected).sum())
+            is_apart = id(writer) not in self.asked_itself
             raise VerificationError(
                 f"{writer!r} at {here.name}, step {here.step}",
                 "its positions to hold what it says, to the bit",
                 f"{n_wrong} values that differ, by {float(difference[(~is_equal & selected)].max()):.3g} at most",
+                "A class whose `value` differs from its parent's needs an `expected` of its own." if is_apart else "",
             )
 
 
@@ -113,16 +137,23 @@ class NoiseBefore(Watcher):
         return torch.where(entries_of(writer, activation, here), noise_like(activation, here), activation)
 
 
-def said_by(writer: PositionWriter, before: Tensor, here: Here) -> Tensor | None:
-    """What a writer says it leaves: by `expected` where it has that, else its value; None if that is never twice one.
+def expected_of(writer: PositionWriter, before: Tensor, here: Here) -> Tensor | None:
+    """What belongs at a writer's positions, by a method `expected` apart from its `value`; None where it has none.
 
     Returns:
         A tensor that is read at the selected entries.
     """
-    expected = getattr(writer, "expected", None)
-    if expected is not None:
-        said: Tensor = expected(before, here)
-        return said.to(before.device, before.dtype).expand_as(before)
+    expected = writer.field("expected", None)
+    said: Tensor | None = None if expected is None else expected(before, here)
+    return None if said is None else said.to(before.device, before.dtype).expand_as(before)
+
+
+def said_by(writer: PositionWriter, before: Tensor, here: Here) -> Tensor | None:
+    """What a writer's own `value` says it leaves; None if that is never twice the same.
+
+    Returns:
+        A tensor that is read at the selected entries.
+    """
     first, second = (writer.value(before, here).to(before.device, before.dtype) for _ in range(2))
     return first.expand_as(before) if bool(same_numbers(first, second).all()) else None
 

@@ -1,0 +1,73 @@
+"""The verbs that continue prompts with attachments: generate and stream."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import fields
+from typing import Any
+
+from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.attachments.run import GeneratedRun
+from vlm_lens.attachments.runs import Runs, prepared, refuse_measures
+from vlm_lens.attachments.session import Session
+from vlm_lens.model.generation import Generation, Step
+
+
+class GeneratesAttached(Runs):
+    """What a hooked decoder can do besides."""
+
+    def generate(self, inputs: Any, *objects: Attachment, max_new_tokens: int = 50, **options: Any) -> GeneratedRun:
+        """Continue the prompts with everything attached, at every step.
+
+        Args:
+            inputs: what the model takes.
+            objects: interventions and probes; see `run`.
+            max_new_tokens: at most so many tokens.
+            options: see `vlm_lens.model.generates.Generates.generate`.
+
+        Raises:
+            VlmLensError: before the model runs, for an object that cannot act on these inputs.
+        """
+        session = Session(self, objects)
+        refuse_measures(objects, "generate")
+        inputs = prepared(self, inputs)
+        with self._expecting(session, max_new_tokens):
+            generation: Generation = super().generate(  # type: ignore[misc]
+                inputs, max_new_tokens=max_new_tokens, around=session.standing, **options
+            )
+        for one in (*self._attached, session):
+            if one.record is not None and generation.layout is not None:
+                one.finish(generation.layout)
+        return GeneratedRun(**{one.name: getattr(generation, one.name) for one in fields(generation)}, session=session)
+
+    def stream(self, inputs: Any, *objects: Attachment, max_new_tokens: int = 50, **options: Any) -> Iterator[Step]:
+        """Generate token by token with everything attached; nothing stands while you hold a token.
+
+        Raises:
+            VlmLensError: for an object that cannot act on these inputs, at the first token.
+        """
+        if not objects and not self._attached:
+            return super().stream(inputs, max_new_tokens=max_new_tokens, **options)  # type: ignore[misc]
+        session = Session(self, objects)
+        refuse_measures(objects, "stream")
+        given: Callable[[], AbstractContextManager[Any]] = options.pop("around", nullcontext)
+
+        @contextmanager
+        def around() -> Iterator[None]:
+            with self._expecting(session, max_new_tokens), given(), session.standing():
+                yield
+
+        options = {**options, "max_new_tokens": max_new_tokens, "around": around}
+        return super().stream(prepared(self, inputs), **options)  # type: ignore[misc]
+
+    @contextmanager
+    def _expecting(self, session: Session, n_new: int) -> Iterator[None]:
+        """While a generation runs, everything attached knows how many positions may come."""
+        session.expect(n_new)
+        outer = [(one, one.n_expected) for one in self._attached]
+        try:
+            for one, _ in outer:
+                one.expect(n_new)
+            yield
+        finally:
+            for one, n_expected in outer:
+                one.expect(n_expected)
