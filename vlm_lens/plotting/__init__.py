@@ -4,6 +4,8 @@ from vlm_lens.plotting.answer_probabilities import answer_probabilities
 from vlm_lens.plotting.attention_maps import attention_maps
 from vlm_lens.plotting.attention_shares import attention_shares
 from vlm_lens.plotting.histogram_by_layer import histogram_by_layer
+from vlm_lens.plotting.interval_bars import interval_bars
+from vlm_lens.plotting.interval_lines import interval_lines
 from vlm_lens.plotting.lens_by_layer import lens_by_layer
 from vlm_lens.plotting.lens_map import lens_map
 from vlm_lens.plotting.lens_strip import lens_strip
@@ -21,6 +23,8 @@ __all__ = [
     "attention_maps",
     "attention_shares",
     "histogram_by_layer",
+    "interval_bars",
+    "interval_lines",
     "lens_by_layer",
     "lens_map",
     "lens_strip",
