@@ -6,7 +6,7 @@ OUT    ?= out
 # With pip's options where they are needed: make TORCH="torch --index-url URL" test
 TORCH  ?= torch
 
-.PHONY: demo test check format bench demo-model tutorials docs
+.PHONY: demo test check format bench demo-model tutorials docs see
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready          ## the bundled model on bundled pictures: an HTML report
@@ -35,6 +35,9 @@ tutorials: .venv/.ready     ## run the tutorials again and keep their outputs
 
 docs: .venv/.ready          ## write the generated pages again
 	$(BIN)/python -m docs.make_hooks
+
+see: .venv/.ready           ## measure the bundled model's insides and write docs/what_you_can_see.md
+	$(BIN)/python -m docs.make_what_you_can_see
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("vlm_lens needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2] if v < (3, 11) else 0)'
