@@ -77,3 +77,17 @@ def test_the_decoder_s_names_are_no_names_of_a_picture() -> None:
 def test_a_mask_of_patches_alone_does_not_fit_beside_a_class_token() -> None:
     with pytest.raises(PositionError, match="Mask of positions does not match the sequence"):
         PictureLayout.unknown(1, GRID, 1).mask(np.ones(6, dtype=bool))
+
+
+@pytest.mark.parametrize("n_class_tokens, counted", [(0, "here: 6 patches"), (1, "here: a class token and 6 patches")])
+def test_numbers_of_the_decoder_are_refused_with_how_a_picture_counts(n_class_tokens: int, counted: str) -> None:
+    pictures, n = PictureLayout.unknown(1, GRID, n_class_tokens), 6 + n_class_tokens
+    for selector in (range(4, 10), slice(4, 10), slice(20, None), 12):
+        with pytest.raises(PositionError, match=f"own positions {counted}.*'image' or a region"):
+            pictures.mask(selector)
+    assert pictures.positions(slice(4, n)) == pictures.positions(range(4, n)) == tuple(range(4, n))
+
+
+def test_a_word_of_the_text_is_nowhere_in_a_picture() -> None:
+    with pytest.raises(PositionError, match="An object in the picture is layout.region"):
+        PictureLayout.unknown(1, GRID, 0).mask("cat")

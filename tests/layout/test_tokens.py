@@ -1,5 +1,7 @@
 """Names of positions, and everything else that selects some."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -135,12 +137,28 @@ def test_regions_of_other_pictures_rows_and_layouts_are_refused(layout: TokenLay
         ([None], "not understood"),
         (np.array([0.5]), "not understood"),
         (slice(5, 0, -1), "step of 1 or more"),
+        (slice(4, 21), r"bounds from -20 to 20, or open ones, got slice\(4, 21, None\). Positions are absolute"),
+        (slice(-21, None), "Slice leaves the positions"),
+        (slice(21, None), "Slice leaves the positions"),
+        ([0, slice(0, 99)], "Slice leaves the positions"),
+        (slice(0.5, 3), "not understood"),
+        ("cat", r"layout.find\('cat'\), an object in the picture layout.region\(mask\)"),
     ],
     ids=str,
 )
 def test_what_selects_nothing_sensible_is_refused(layout: TokenLayout, selector: object, message: str) -> None:
     with pytest.raises(PositionError, match=message):
         layout.mask(selector)
+
+
+def test_slices_reach_as_far_as_positions_do(layout: TokenLayout) -> None:
+    assert layout.positions(slice(0, 20)) == layout.positions(slice(-20, None)) == tuple(range(20))
+    assert layout.positions(slice(20, None)) == layout.positions(slice(5, 3)) == ()
+    to_come = replace(layout, n_planned=25)  # more will be generated, and may be spoken of already
+    assert to_come.positions(slice(18, 25)) == (18, 19)
+    assert to_come.extended(3).positions(slice(18, 25)) == tuple(range(18, 23))
+    with pytest.raises(PositionError, match="bounds from -20 to 25"):
+        to_come.positions(slice(18, 26))
 
 
 def test_a_region_from_a_mask_has_the_patches_that_saw_it(layout: TokenLayout) -> None:

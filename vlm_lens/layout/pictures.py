@@ -89,7 +89,7 @@ class PictureLayout:
         """The positions of a picture that a selector means, ascending, in the tower's own sequence.
 
         Names are `cls`, `patches` (or `image`), `last_row` (of patches) and `all`. A region of the decoder's layout
-        is the same patches here.
+        is the same patches here. Numbers count the picture's own positions, not the decoder's.
 
         Raises:
             PositionError: an unknown name, a position that does not exist, a region of another picture.
@@ -117,6 +117,16 @@ class PictureLayout:
             n_planned=self.n_positions,
             name_to_positions=self._named,
             region_to_positions=lambda region: self._in_region(region, row),
+            counting=self._counting,
+        )
+
+    @property
+    def _counting(self) -> str:
+        """How numbers count here."""
+        tokens = {0: "", 1: "a class token and "}.get(self.n_class_tokens, f"{self.n_class_tokens} class tokens and ")
+        return (
+            f"Numbers count the picture's own positions here: {tokens}{self.grid.n_patches} patches, wherever the "
+            "decoder has them. 'image' or a region (layout.region, layout.patches) means the same patches everywhere."
         )
 
     def _named(self, name: str) -> Iterable[int]:
@@ -130,7 +140,8 @@ class PictureLayout:
                 return everything[-self.grid.n_cols :]
             case "all":
                 return everything
-        raise unknown_name(name, PICTURE_NAMES, (*ROLES, *DERIVED_NAMES), "positions of the decoder")
+        words = "An object in the picture is layout.region(mask)."
+        raise unknown_name(name, PICTURE_NAMES, (*ROLES, *DERIVED_NAMES), "positions of the decoder", otherwise=words)
 
     def _in_region(self, region: Region, row: int) -> Iterable[int]:
         place = self._place_of.get((region.row, region.image))

@@ -32,8 +32,12 @@ Selector = str | Region | Except | SupportsIndex | slice | Tensor | np.ndarray |
 `{row: selector}` says it row by row of the batch; `Except(these, but=those)` leaves some out.
 
 Ints and slice bounds below zero count back from the end of the prompt, so that they keep their
-meaning while tokens are generated: -1 is the last prompt position.
+meaning while tokens are generated: -1 is the last prompt position. Bounds outside the sequence are
+refused, as ints are, and not clipped.
 """
+
+
+COUNTED_IN_THE_ROW = "Positions are absolute in the padded row; negative ones count from the prompt's end."
 
 
 def resolve(
@@ -46,6 +50,7 @@ def resolve(
     n_planned: int,
     name_to_positions: Callable[[str], Iterable[int]],
     region_to_positions: Callable[[Region], Iterable[int]],
+    counting: str = COUNTED_IN_THE_ROW,
 ) -> set[int]:
     """The positions in one row that a selector means.
 
@@ -58,6 +63,7 @@ def resolve(
         n_planned: the positions that there will be: those to come may be named, and mean nothing yet.
         name_to_positions: what a name means.
         region_to_positions: what a region means.
+        counting: how numbers count; said to who gives one that does not exist.
 
     Raises:
         PositionError: a position that the row does not have, a mask of another length, a row that
@@ -68,7 +74,7 @@ def resolve(
     def resolved(part: object) -> set[int]:
         return resolve(
             part, row, n_rows=n_rows, n_positions=n_positions, n_prompt=n_prompt, n_planned=n_planned,
-            name_to_positions=name_to_positions, region_to_positions=region_to_positions,
+            name_to_positions=name_to_positions, region_to_positions=region_to_positions, counting=counting,
         )  # fmt: skip
 
     if isinstance(selector, str):
@@ -81,22 +87,24 @@ def resolve(
         _check_rows(selector, n_rows)
         return resolved(selector[row]) if row in selector else set()
     if isinstance(selector, slice):
-        return _from_slice(selector, n_positions, n_prompt)
+        return _from_slice(selector, n_positions, n_prompt, n_planned, counting)
     if isinstance(selector, np.ndarray | Tensor):
         array = np.asarray(selector.detach().cpu() if isinstance(selector, Tensor) else selector)
         if array.dtype == bool:
             return _from_mask(array, row, n_rows, n_positions, n_prompt, n_planned)
         _check_is_no_mask(array)
-        return _from_ints(np.atleast_1d(array).ravel().tolist(), n_positions, n_prompt, n_planned)
+        return _from_ints(np.atleast_1d(array).ravel().tolist(), n_positions, n_prompt, n_planned, counting)
     if isinstance(selector, Iterable):
         members = list(selector)
         if members and all(isinstance(member, bool | np.bool_) for member in members):
             return _from_mask(np.array(members), row, n_rows, n_positions, n_prompt, n_planned)
         return set().union(*map(resolved, members))
-    return _from_ints([selector], n_positions, n_prompt, n_planned)
+    return _from_ints([selector], n_positions, n_prompt, n_planned, counting)
 
 
-def unknown_name(name: str, known: Iterable[str], elsewhere: Iterable[str] = (), where: str = "") -> PositionError:
+def unknown_name(
+    name: str, known: Iterable[str], elsewhere: Iterable[str] = (), where: str = "", otherwise: str = ""
+) -> PositionError:
     """The error for a name that means no positions, with the nearest that does.
 
     Args:
@@ -104,10 +112,11 @@ def unknown_name(name: str, known: Iterable[str], elsewhere: Iterable[str] = (),
         known: the names that mean positions here.
         elsewhere: names that mean positions in another tower.
         where: is said of these.
+        otherwise: what a word that is no name at all may have been meant for.
     """
     known = list(known)
     nearest = get_close_matches(name, known, n=1)
-    advice = f"Did you mean {nearest[0]!r}?" if nearest else ""
+    advice = f"Did you mean {nearest[0]!r}?" if nearest else otherwise
     if name in elsewhere:
         advice = f"{name!r} is a name of {where}."
     return PositionError("Unknown name of positions", f"one of {', '.join(known)}", repr(name), advice)
@@ -129,39 +138,49 @@ def _check_is_no_mask(array: np.ndarray) -> None:
         )  # fmt: skip
 
 
-def _from_ints(values: list[object], n_positions: int, n_prompt: int, n_planned: int) -> set[int]:
-    absolute = {_from_int(value, n_planned, n_prompt) for value in values}
+def _from_ints(values: list[object], n_positions: int, n_prompt: int, n_planned: int, counting: str) -> set[int]:
+    absolute = {_from_int(value, n_planned, n_prompt, counting) for value in values}
     return {position for position in absolute if position < n_positions}
 
 
-def _from_int(value: object, n_positions: int, n_prompt: int) -> int:
-    if isinstance(value, bool | float | np.bool_):
-        raise _no_selector(value)
-    try:
-        position = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise _no_selector(value) from None
+def _from_int(value: object, n_positions: int, n_prompt: int, counting: str) -> int:
+    position = _integer(value)
     absolute = position + n_prompt if position < 0 else position
     if not 0 <= absolute < n_positions:
         raise PositionError(
             "Position does not exist",
             f"{-n_prompt} <= position < {n_positions}",
             position,
-            "Positions are absolute in the padded row; negative ones count from the prompt's end.",
+            counting,
         )
     return absolute
 
 
-def _from_slice(selector: slice, n_positions: int, n_prompt: int) -> set[int]:
-    def absolute(bound: int | None) -> int | None:
-        if bound is None or bound >= 0:
-            return bound
-        return max(bound + n_prompt, 0)
+def _from_slice(selector: slice, n_positions: int, n_prompt: int, n_planned: int, counting: str) -> set[int]:
+    """The positions between two bounds, which must exist as those of a range must: Python's own slices clip them."""
 
-    if selector.step is not None and selector.step < 1:
+    def absolute(bound: object) -> int | None:
+        if bound is None:
+            return None
+        place = _integer(bound)
+        if not -n_prompt <= place <= n_planned:
+            rule = f"bounds from {-n_prompt} to {n_planned}, or open ones"
+            raise PositionError("Slice leaves the positions that there are", rule, selector, counting)
+        return place + n_prompt if place < 0 else place
+
+    if selector.step is not None and _integer(selector.step) < 1:
         raise PositionError("Slice of positions failed", "a step of 1 or more", selector)
     bounds = slice(absolute(selector.start), absolute(selector.stop), selector.step)
     return set(range(n_positions)[bounds])
+
+
+def _integer(value: object) -> int:
+    if isinstance(value, bool | float | np.bool_):
+        raise _no_selector(value)
+    try:
+        return operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        raise _no_selector(value) from None
 
 
 def _from_mask(mask: np.ndarray, row: int, n_rows: int, n_positions: int, n_prompt: int, n_planned: int) -> set[int]:

@@ -181,7 +181,10 @@ class TokenLayout:
                     return []
                 span = self.images[row][-1]
                 return list(span.patch_positions[-span.grid.n_cols :])
-        raise unknown_name(name, (*ROLES, *DERIVED_NAMES), PICTURE_NAMES, "positions of the vision tower")
+        words = f"A word of the text is layout.find({name!r}), an object in the picture layout.region(mask)."
+        raise unknown_name(
+            name, (*ROLES, *DERIVED_NAMES), PICTURE_NAMES, "positions of the vision tower", otherwise=words
+        )
 
     def _in_region(self, region: Region, row: int) -> Iterable[int]:
         if region.row >= self.n_rows:
