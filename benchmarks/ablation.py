@@ -75,7 +75,7 @@ def main() -> None:
     n = parser.parse_args().n
     vlm = HookedVLM.demo()
     pictures = [scene.image for scene in scenes(n + N_OTHERS)]
-    mean = MeanEstimator(vlm).estimate(pictures[:n], progress=False)
+    mean = MeanEstimator(vlm).estimate(pictures[:n], shows_progress=False)
     others = vlm.prepare(pictures[n:], ["What?"] * N_OTHERS)
     pool = vlm.run_with_cache(others, names_filter="projector.hook_out")[1]
     tokens = [vlm.to_single_token(" Yes"), vlm.to_single_token(" No")]

@@ -13,11 +13,12 @@ import pytest
 import torch
 from PIL import Image
 from torch import Tensor
+from transformers import LlamaForCausalLM
 
 from tests.inputs.tiny_processors import processor_of
 from tests.model.tiny_vlms import new_checkpoint, tiny_checkpoint, tiny_inputs, tiny_vlm
-from tests.tiny_models import new_clip, random_pixels
-from vlm_lens import HookedCLIP, HookedVLM
+from tests.tiny_models import llama, new_clip, random_pixels
+from vlm_lens import HookedCLIP, HookedTransformer, HookedVLM
 from vlm_lens.errors import CheckpointError, EstimateError, HookError, InputError
 from vlm_lens.estimates import Mean, MeanEstimator
 from vlm_lens.interventions import MeanAblation, NoiseAblation
@@ -121,7 +122,7 @@ def test_an_interrupted_estimate_goes_on_to_the_same_bits(
     vlm: HookedVLM, tmp_path: Path, hook: str, prompt: str | None
 ) -> None:
     images, out = pictures(9), tmp_path / "mean.safetensors"
-    options = dict(batch_size=2, progress=False)
+    options = dict(batch_size=2, shows_progress=False)
     unbroken = MeanEstimator(vlm, hook).estimate(images, prompt, **options)
     with pytest.raises(KeyboardInterrupt):
         MeanEstimator(vlm, hook).estimate(Interrupted(images), prompt, out=out, **options)
@@ -143,15 +144,15 @@ def test_a_resumed_estimate_does_not_run_again_what_it_has_seen(vlm: HookedVLM, 
         n_seen.append(len(activation))
 
     with pytest.raises(KeyboardInterrupt):
-        MeanEstimator(vlm).estimate(Interrupted(images), batch_size=2, out=out, progress=False)
+        MeanEstimator(vlm).estimate(Interrupted(images), batch_size=2, out=out, shows_progress=False)
     with vlm.hooks(fwd_hooks=[("projector.hook_out", count)]):
-        MeanEstimator(vlm).estimate(images, batch_size=2, out=out, progress=False)
+        MeanEstimator(vlm).estimate(images, batch_size=2, out=out, shows_progress=False)
     assert n_seen == [2]
 
 
 def test_an_estimate_refuses_to_go_on_with_others(vlm: HookedVLM, tmp_path: Path) -> None:
     images, out = pictures(6), tmp_path / "mean.safetensors"
-    estimate = dict(batch_size=2, out=out, progress=False)
+    estimate = dict(batch_size=2, out=out, shows_progress=False)
     with pytest.raises(KeyboardInterrupt):
         MeanEstimator(vlm).estimate(Interrupted(images), **estimate)
     for given in (images[::-1], pictures(6, seed=1), images[:3]):
@@ -174,22 +175,39 @@ def test_pictures_come_as_files_arrays_and_pairs(vlm: HookedVLM, tmp_path: Path)
     for number, image in enumerate(images):
         image.save(tmp_path / f"{number}.png")
     files = sorted(tmp_path.glob("*.png"))
-    plain = MeanEstimator(vlm).estimate(images, progress=False)
+    plain = MeanEstimator(vlm).estimate(images, shows_progress=False)
     for given in (files, [str(file) for file in files], [np.asarray(image) for image in images]):
-        assert torch.equal(MeanEstimator(vlm).estimate(given, progress=False).value, plain.value)
-    assert torch.equal(MeanEstimator(vlm).estimate(iter(images), progress=False).value, plain.value)
+        assert torch.equal(MeanEstimator(vlm).estimate(given, shows_progress=False).value, plain.value)
+    assert torch.equal(MeanEstimator(vlm).estimate(iter(images), shows_progress=False).value, plain.value)
     hook = "blocks.0.hook_mlp_out"
     pairs = [(image, PROMPT) for image in images]
-    asked = MeanEstimator(vlm, hook).estimate(pairs, progress=False)
-    assert torch.equal(asked.value, MeanEstimator(vlm, hook).estimate(images, PROMPT, progress=False).value)
+    asked = MeanEstimator(vlm, hook).estimate(pairs, shows_progress=False)
+    assert torch.equal(asked.value, MeanEstimator(vlm, hook).estimate(images, PROMPT, shows_progress=False).value)
     with pytest.raises(InputError, match="a prompt, as the decoder is run"):
         MeanEstimator(vlm, hook).update(images)
 
 
+def test_one_picture_is_one_picture_and_not_its_rows(vlm: HookedVLM, tmp_path: Path) -> None:
+    image = pictures(1)[0]
+    image.save(path := tmp_path / "one.png")
+    plain = MeanEstimator(vlm).estimate([image], shows_progress=False)
+    array = np.asarray(image)
+    for given in (image, path, str(path), array, torch.tensor(array), torch.tensor(array).permute(2, 0, 1)):
+        mean = MeanEstimator(vlm).estimate(given, shows_progress=False)
+        assert mean.manifest.n_items == 1 and mean.n() == 16
+        assert torch.equal(mean.value, plain.value)
+    with pytest.raises(InputError, match="one row of pixels"):
+        MeanEstimator(vlm).estimate(list(array), shows_progress=False)
+    with pytest.raises(InputError, match=r"expected pictures, or one, got Inputs. .*update\(inputs\)"):
+        MeanEstimator(vlm).estimate(tiny_inputs(vlm), shows_progress=False)
+    with pytest.raises(InputError, match="got int"):
+        MeanEstimator(vlm).update(3)
+
+
 def test_fp32_sums_are_close_and_a_mean_survives_a_file(vlm: HookedVLM, tmp_path: Path) -> None:
     images = pictures(4)
-    single = MeanEstimator(vlm, dtype=torch.float32).estimate(images, progress=False)
-    double = MeanEstimator(vlm).estimate(images, progress=False)
+    single = MeanEstimator(vlm, dtype=torch.float32).estimate(images, shows_progress=False)
+    double = MeanEstimator(vlm).estimate(images, shows_progress=False)
     assert single.value.dtype == torch.float32
     torch.testing.assert_close(single.value.double(), double.value, rtol=1e-5, atol=1e-5)
     loaded = Mean.load(double.save(tmp_path / "mean.safetensors"))
@@ -202,7 +220,7 @@ def test_fp32_sums_are_close_and_a_mean_survives_a_file(vlm: HookedVLM, tmp_path
 
 
 def test_a_file_that_was_changed_is_refused(vlm: HookedVLM, tmp_path: Path) -> None:
-    path = MeanEstimator(vlm).estimate(pictures(2), progress=False).save(tmp_path / "mean.safetensors")
+    path = MeanEstimator(vlm).estimate(pictures(2), shows_progress=False).save(tmp_path / "mean.safetensors")
     whole = path.read_bytes()
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with pytest.raises(CheckpointError, match="Mean is damaged"):
@@ -215,7 +233,7 @@ def test_a_file_that_was_changed_is_refused(vlm: HookedVLM, tmp_path: Path) -> N
 
 
 def test_a_mean_is_refused_with_another_model_or_preprocessing(vlm: HookedVLM) -> None:
-    mean = MeanEstimator(vlm).estimate(pictures(2), progress=False)
+    mean = MeanEstimator(vlm).estimate(pictures(2), shows_progress=False)
     inputs = tiny_inputs(vlm)
     vlm.run(inputs, MeanAblation("image", mean))
     changed = new_checkpoint()
@@ -253,12 +271,14 @@ def test_a_model_is_itself_in_half_precision_and_another_after_training() -> Non
 def test_a_mean_ablates_overall_and_patch_by_patch(vlm: HookedVLM) -> None:
     images, inputs = pictures(4), tiny_inputs(vlm)
     for per_position in (False, True):
-        mean = MeanEstimator(vlm, per_position=per_position).estimate(images, progress=False)
+        mean = MeanEstimator(vlm, per_position=per_position).estimate(images, shows_progress=False)
         run = vlm.run(inputs, MeanAblation("image", mean), names_filter="projector.hook_out")
         assert run.cache is not None
         written = run.cache["projector.hook_out"]
         assert torch.equal(written, mean.value.float().expand_as(written))
-    tower = MeanEstimator(vlm, "vision.blocks.0.hook_resid_post", per_position=True).estimate(images, progress=False)
+    tower = MeanEstimator(vlm, "vision.blocks.0.hook_resid_post", per_position=True).estimate(
+        images, shows_progress=False
+    )
     hook = "vision.blocks.0.hook_resid_post"
     vlm.run(inputs, MeanAblation("patches", tower, hook))
     with pytest.raises(HookError, match="finite vectors"):
@@ -266,7 +286,7 @@ def test_a_mean_ablates_overall_and_patch_by_patch(vlm: HookedVLM) -> None:
 
 
 def test_noise_like_a_mean_has_its_mean_and_deviation(vlm: HookedVLM) -> None:
-    mean = MeanEstimator(vlm).estimate(pictures(6), progress=False)
+    mean = MeanEstimator(vlm).estimate(pictures(6), shows_progress=False)
     written = []
     for seed in range(60):
         run = vlm.run(tiny_inputs(vlm), NoiseAblation("image", seed=seed, like=mean), names_filter="projector.hook_out")
@@ -295,6 +315,8 @@ def test_what_has_no_mean_is_refused(vlm: HookedVLM) -> None:
         MeanEstimator(vlm).result()
     with pytest.raises(EstimateError, match="positions within pictures"):
         MeanEstimator(vlm, "hook_embed", "all", per_position=True).update(pictures(1), PROMPT)
+    with pytest.raises(EstimateError, match="HookedTransformer of text alone. Average the activations of a run"):
+        MeanEstimator(HookedTransformer.from_hf(LlamaForCausalLM(llama())), "hook_embed")
     with pytest.raises(InputError, match="a processor"):
         MeanEstimator(tiny_vlm()).update(pictures(1))
 

@@ -166,6 +166,8 @@ def test_more_pixels_than_the_limit_are_refused_before_decoding(
         (np.zeros((2, 3, 4, 3), np.uint8), "Pass several pictures as a list"),
         (np.zeros((5, 6, 7), np.uint8), "1, 3 or 4 channels"),
         (np.zeros((0, 6, 3), np.uint8), "got 0x6x3"),
+        (np.zeros((192, 3), np.uint8), "got 192x3, one row of pixels. Pass the whole picture"),
+        (np.zeros((192, 4)), "one row of pixels"),
         (np.full((4, 4, 3), 1.5), "from 1.5 to 1.5"),
         (np.full((4, 4, 3), np.nan), "from nan"),
         (np.full((4, 4, 3), -1), "from -1 to -1"),
@@ -176,6 +178,11 @@ def test_more_pixels_than_the_limit_are_refused_before_decoding(
 def test_arrays_that_are_no_picture_are_refused(array: np.ndarray, message: str) -> None:
     with pytest.raises(InputError, match=message):
         open_image(array)
+
+
+def test_a_grey_picture_as_narrow_as_channels_says_so() -> None:
+    assert open_image(np.zeros((192, 3, 1), np.uint8)).size == (3, 192)
+    assert open_image(np.zeros((3, 192), np.uint8)).size == (192, 3)
 
 
 def test_anything_else_is_refused() -> None:

@@ -35,7 +35,7 @@ def vlm() -> HookedVLM:
 
 @pytest.fixture(scope="module")
 def mean(vlm: HookedVLM) -> Mean:
-    return MeanEstimator(vlm).estimate([one.scene.image for one in SCENES], progress=False)
+    return MeanEstimator(vlm).estimate([one.scene.image for one in SCENES], shows_progress=False)
 
 
 @pytest.fixture(scope="module", params=["cat on the bed", "cow in a meadow"])

@@ -1,7 +1,7 @@
 """The pictures of a data set: opened, made pixels, and told from others by a running hash."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +37,18 @@ def _contents(item: Any) -> str:
     return fingerprint_of(dict(item) if hasattr(item, "keys") else item)
 
 
-def opened(images: Any) -> list[Any]:
-    """Several pictures, or one, as a list."""
-    is_one = isinstance(images, str | Path | Image.Image) or isinstance(images, np.ndarray | Tensor) and images.ndim < 4
-    return [images] if is_one else list(images)
+def items_of(images: Any) -> Iterable[Any]:
+    """Several pictures, or one, one by one: an array of up to three axes is one, and not its rows.
+
+    Raises:
+        InputError: for something that holds no pictures.
+    """
+    if isinstance(images, str | Path | Image.Image) or isinstance(images, np.ndarray | Tensor) and images.ndim < 4:
+        return [images]
+    if isinstance(images, Mapping) or not isinstance(images, Iterable):
+        advice = "Inputs are taken in by update(inputs)." if isinstance(images, Mapping) else ""
+        raise InputError("Mean of pictures", "pictures, or one", type(images).__name__, advice)
+    return images
 
 
 def pixels_of(

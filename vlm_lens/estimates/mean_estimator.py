@@ -1,6 +1,6 @@
 """Means of activations over a data set of pictures, in batches, without keeping activations."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
 from functools import partial
 from itertools import islice
@@ -15,10 +15,10 @@ from vlm_lens.attachments import Here
 from vlm_lens.attachments.current_pass import CurrentPass
 from vlm_lens.attachments.feature_shape import feature_shape
 from vlm_lens.attachments.hook_names import hook_names_of
-from vlm_lens.attachments.towers import grid_of, place_of, towers_of
+from vlm_lens.attachments.towers import OF_PICTURES, grid_of, place_of, towers_of
 from vlm_lens.errors import EstimateError, HookError, InputError
 from vlm_lens.estimates.identity import hash_of, name_of, preprocessing_of
-from vlm_lens.estimates.items import fingerprint_after, opened, pixels_of
+from vlm_lens.estimates.items import fingerprint_after, items_of, pixels_of
 from vlm_lens.estimates.manifest import Manifest
 from vlm_lens.estimates.mean import Mean
 from vlm_lens.estimates.mean_file import read_moments, write_moments
@@ -53,13 +53,14 @@ class MeanEstimator:
         pad_to_square: pad pictures with the mean colour first, as LLaVA's own code does.
 
     Raises:
+        EstimateError: a model that sees no pictures.
         HookError: a hook that does not exist, or has no vector for each position.
 
     Example:
         >>> import numpy as np
         >>> from vlm_lens import HookedVLM, MeanEstimator
         >>> pictures = [np.full((96, 96, 3), grey, dtype=np.uint8) for grey in (0, 128, 255)]
-        >>> MeanEstimator(HookedVLM.demo()).estimate(pictures, progress=False)
+        >>> MeanEstimator(HookedVLM.demo()).estimate(pictures, shows_progress=False)
         Mean(projector.hook_out, N=432, 3 pictures, vlm)
     """
 
@@ -74,6 +75,7 @@ class MeanEstimator:
         dtype: torch.dtype = torch.float64,
         pad_to_square: bool = False,
     ) -> None:
+        _check_sees(model)
         self.model, self.pad_to_square = model, pad_to_square
         self.hook_names = hook_names_of(model, hook, layers)
         for name in self.hook_names:
@@ -87,7 +89,7 @@ class MeanEstimator:
     @property
     def is_of_pictures(self) -> bool:
         """Whether every hook fires before the decoder, which then need not run."""
-        return all(place_of(self.model, name) in ("vision", "patches") for name in self.hook_names)
+        return all(place_of(self.model, name) in OF_PICTURES for name in self.hook_names)
 
     def update(self, images: Any, prompt: str | Sequence[str] | None = None) -> "MeanEstimator":
         """Take in one batch.
@@ -104,7 +106,7 @@ class MeanEstimator:
             found = self._moments_of_inputs(images)
             self._add(found, len(images["pixel_values"]), [images])
             return self
-        if items := opened(images):
+        if items := list(items_of(images)):
             found = (
                 self._moments_of_pictures(images, items)
                 if self.is_of_pictures
@@ -145,13 +147,13 @@ class MeanEstimator:
 
     def estimate(
         self,
-        images: Iterable[Any],
+        images: Any,
         prompt: str | None = None,
         *,
         batch_size: int = 16,
         out: str | Path | None = None,
         save_every: int = 100,
-        progress: bool = True,
+        shows_progress: bool = True,
     ) -> Mean:
         """The mean over a data set; it starts anew, or goes on from a file that an interrupted one left.
 
@@ -160,15 +162,15 @@ class MeanEstimator:
         others by contents), and a finished file with more pictures is continued.
 
         Args:
-            images: pictures, or `(picture, prompt)` pairs; read once, in order.
+            images: pictures, or `(picture, prompt)` pairs, read once, in order; or one picture, path or array.
             prompt: for hooks of the decoder, where the pictures come without.
             batch_size: pictures at a time.
             out: a safetensors file to write, and to go on from; None keeps the result in memory alone.
             save_every: batches between two saves.
-            progress: show a bar.
+            shows_progress: show a bar.
 
         Raises:
-            InputError: pictures that cannot be opened, no prompt for the decoder.
+            InputError: what is no picture, or cannot be opened, no prompt for the decoder.
             EstimateError: a file of other pictures, another model, batch size or preprocessing.
         """
         if batch_size < 1 or save_every < 1:
@@ -176,9 +178,10 @@ class MeanEstimator:
         path = None if out is None else Path(out)
         self.seen = Seen({}) if path is None or not path.exists() else self._resumed(path, batch_size, prompt)
         save = partial(self._save, path, batch_size=batch_size, prompt=prompt)
-        n_total = len(images) if isinstance(images, Sized) else None
-        with tqdm(total=n_total, desc=f"mean of {self._what}", unit="picture", disable=not progress) as bar:
-            rest = self._behind_those_seen(iter(images), bar)
+        items = items_of(images)
+        n_total = len(items) if isinstance(items, Sized) else None
+        with tqdm(total=n_total, desc=f"mean of {self._what}", unit="picture", disable=not shows_progress) as bar:
+            rest = self._behind_those_seen(iter(items), bar)
             try:
                 for number, batch in enumerate(_in_batches(rest, batch_size), start=1):
                     self._take(batch, prompt)
@@ -313,6 +316,21 @@ class MeanEstimator:
     def _save(self, path: Path | None, *, is_complete: bool, **facts: Any) -> None:
         if path is not None and self.seen.moments:
             write_moments(path, self.seen.moments, self.manifest(is_complete=is_complete, **facts))
+
+
+def _check_sees(model: Any) -> None:
+    """Raise for a model of text alone.
+
+    Raises:
+        EstimateError: with how its mean is taken.
+    """
+    if "vision" not in towers_of(model):
+        advice = (
+            "Average the activations of a run: model.run(tokens, names_filter=hook).cache[hook].mean(dim=(0, 1)); "
+            "MeanAblation takes that tensor."
+        )
+        rule = "a model that sees pictures"
+        raise EstimateError("MeanEstimator cannot run", rule, f"a {type(model).__name__} of text alone", advice)
 
 
 def _in_batches(items: Iterator[Any], batch_size: int) -> Iterator[list[Any]]:

@@ -138,6 +138,7 @@ def _from_array(array: np.ndarray | Tensor) -> Image.Image:
         values = array
     shape = "x".join(map(str, values.shape))
     if values.ndim == 2:
+        _check_is_no_row(values.shape, shape)
         values = values[..., None]
     if values.ndim != 3 or 0 in values.shape:
         raise InputError(
@@ -155,6 +156,15 @@ def _from_array(array: np.ndarray | Tensor) -> Image.Image:
     if limit is not None and pixels.shape[0] * pixels.shape[1] > limit:
         raise _too_large("an array", shape)
     return _to_rgb(Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels))
+
+
+def _check_is_no_row(size: tuple[int, ...], shape: str) -> None:
+    """A grey picture three or four pixels wide is one row of a colour picture: what iterating over that gives."""
+    if size[-1] in (3, 4):
+        raise InputError(
+            "Array is no picture", "[height width], [height width channel] or [channel height width]",
+            f"{shape}, one row of pixels", "Pass the whole picture; a grey one so narrow is [height width 1].",
+        )  # fmt: skip
 
 
 def _to_bytes(values: np.ndarray) -> np.ndarray:
