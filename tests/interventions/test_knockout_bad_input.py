@@ -96,6 +96,13 @@ REFUSED = {
     "the tower's names in the decoder": (
         lambda: AttentionKnockout("last", "cls"), PositionError, "a name of positions of the vision tower",
     ),
+    "a word": (lambda: AttentionKnockout("last", "cat"), PositionError, r"keys of .*layout.find\('cat'\)"),
+    "a slice that reaches outside": (
+        lambda: AttentionKnockout("last", slice(15, 300)), PositionError, "keys of .*bounds from -24 to 2.*300",
+    ),
+    "the decoder's numbers in the tower": (
+        lambda: AttentionKnockout("cls", slice(2, 18), tower="vision"), PositionError, "a class token and 16 patches",
+    ),
     "a misspelt name": (lambda: AttentionKnockout("last", "imgae"), PositionError, "Did you mean 'image'"),
     "keys after all queries": (lambda: AttentionKnockout("image", "last"), EmptySelectionError, "blocks nothing"),
     "padding": (lambda: AttentionKnockout("last", "pad"), EmptySelectionError, "blocks nothing"),
@@ -103,6 +110,12 @@ REFUSED = {
     "a layer outside": (lambda: AttentionKnockout("last", "image", layers=2), EmptySelectionError, "0 to 1 .* got 2"),
     "a window that reaches outside": (
         lambda: AttentionKnockout("last", "image", layers=range(1, 5)), EmptySelectionError, "got 2, 3, 4",
+    ),
+    "a slice of layers that reaches outside": (
+        lambda: AttentionKnockout("last", "image", layers=slice(1, 99)), EmptySelectionError, "bounds from -2 to 2",
+    ),
+    "a slice of layers from outside": (
+        lambda: AttentionKnockout("last", "image", layers=slice(-3, None)), EmptySelectionError, r"slice\(-3, None",
     ),
     "all layers without all": (
         lambda: AttentionKnockout("last", "image", layers=Except("all", but=range(2))), EmptySelectionError, "none",
@@ -124,7 +137,8 @@ REFUSED = {
     ),
     # Towers.
     "a tower that is not there": (
-        lambda: AttentionKnockout("last", "image", tower="text"), HookError, "one of decoder, vision, got 'text'",
+        lambda: AttentionKnockout("last", "image", tower="text"), HookError,
+        "one of decoder, vision, got 'text'. Say which: tower='decoder' or tower='vision'",
     ),
     # Queries left alone.
     "nothing left to see": (

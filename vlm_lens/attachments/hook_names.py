@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from vlm_lens.attachments.towers import Tower, n_heads_at
-from vlm_lens.errors import EmptySelectionError, HookError
+from vlm_lens.errors import EmptySelectionError, HookError, VlmLensError
 from vlm_lens.layout import Except
 
 OnEmpty = Literal["raise", "skip"]
@@ -16,9 +16,9 @@ def layers_of(layers: Any, n_layers: int, what: str = "Layers", on_empty: OnEmpt
     """The layers that a selection means, ascending.
 
     Args:
-        layers: "all", an int (negative from the end), a slice, a range or list of ints, a tuple of two floats, the
-            depths (0.0 to 1.0) between which a layer begins: `(0.5, 1.0)` is the second half; or some of these without
-            others: `Except("all", but=range(4, 21))`.
+        layers: "all", an int (negative from the end), a slice whose bounds exist, a range or list of ints, a tuple of
+            two floats, the depths (0.0 to 1.0) between which a layer begins: `(0.5, 1.0)` is the second half; or some
+            of these without others: `Except("all", but=range(4, 21))`.
         n_layers: the layers of the tower.
         what: is named in errors.
         on_empty: "skip" leaves out layers that do not exist.
@@ -36,6 +36,8 @@ def layers_of(layers: Any, n_layers: int, what: str = "Layers", on_empty: OnEmpt
             raise EmptySelectionError(what, f"layers from 0 to {n_layers - 1}", f"none ({layers!r})")
         return kept
     if isinstance(layers, slice):
+        if on_empty == "raise":
+            _check_bounds(layers, n_layers, what, "layers", EmptySelectionError)
         chosen: list[int] = list(range(n_layers)[layers])
     elif isinstance(layers, tuple) and len(layers) == 2 and all(isinstance(bound, float) for bound in layers):
         start, stop = layers
@@ -61,6 +63,8 @@ def heads_of(heads: Any, n_heads: int, what: str = "Heads") -> tuple[int, ...] |
     """
     if heads is None or isinstance(heads, str) and heads == "all":
         return None
+    if isinstance(heads, slice):
+        _check_bounds(heads, n_heads, what, "heads", HookError)
     chosen = range(n_heads)[heads] if isinstance(heads, slice) else heads if _is_several(heads) else [heads]
     numbers = [_integer(head, what, "heads") for head in chosen]
     outside = [head for head in numbers if not -n_heads <= head < n_heads]
@@ -99,7 +103,10 @@ def hook_names_of(model: Any, hook: Any, layers: Any = "all", on_empty: OnEmpty 
         HookError: for a name that does not exist, or a pattern that matches none.
         EmptySelectionError: for a layer that does not exist.
     """
-    wanted = [hook] if isinstance(hook, str) else list(hook)
+    wanted = [hook] if isinstance(hook, str) else list(hook) if isinstance(hook, Iterable) else [hook]
+    if not wanted or not all(isinstance(one, str) for one in wanted):
+        advice = "Each is a string: hook='blocks.4.hook_resid_post', or hook='blocks.*.hook_resid_post', layers=[4]."
+        raise HookError("Hook is not understood", "the name of a hook, several, or a pattern", repr(hook), advice)
     names = {name for one in wanted for name in _matches(model, one)}
     depths = {name: model.hook_dict[name].layer() for name in names}
     if not (isinstance(layers, str) and layers == "all"):
@@ -118,6 +125,11 @@ def hooks_in_layers(tower: Tower, hook: str, layers: Any, on_empty: OnEmpty = "r
 
 
 def _matches(model: Any, pattern: str) -> Iterable[str]:
+    if pattern.startswith("projector.") and not any(name.startswith("projector.") for name in model.hook_dict):
+        rule, advice = "a hook of this model", _without_a_projector(model)
+        raise HookError(
+            f"Hook {pattern!r} does not exist", rule, f"a {type(model).__name__}, without projector", advice
+        )
     if "*" not in pattern:
         return [model.known_name(pattern)]
     names = [name for name in model.hook_dict if _fits(name, pattern)]
@@ -125,6 +137,23 @@ def _matches(model: Any, pattern: str) -> Iterable[str]:
         advice = f"Did you mean {model.nearest_names(pattern)}?"
         raise HookError("No hook fits the pattern", f"one of the {len(model.hook_dict)} names", repr(pattern), advice)
     return names
+
+
+def _without_a_projector(model: Any) -> str:
+    """The hook to name instead of the default, which vision-language models alone have."""
+    stream = next((name for name in model.hook_dict if name.endswith("hook_resid_post")), None)
+    return f"Name one: hook={stream!r}." if stream else ""
+
+
+def _check_bounds(given: slice, n: int, what: str, kind: str, error: type[VlmLensError]) -> None:
+    """Raise for a slice with a bound outside, which Python would clip.
+
+    Raises:
+        VlmLensError: of the given class, with the bounds that there may be.
+    """
+    bounds = [_integer(bound, what, kind) for bound in (given.start, given.stop) if bound is not None]
+    if any(not -n <= bound <= n for bound in bounds):
+        raise error(what, f"{kind} from 0 to {n - 1}: bounds from {-n} to {n}, or open ones", given)
 
 
 def _fits(name: str, pattern: str) -> bool:

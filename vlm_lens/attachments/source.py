@@ -31,17 +31,18 @@ class Source:
     logits: Tensor | None = None
 
     @classmethod
-    def of(cls, given: Any, layout: TokenLayout | PictureLayout | None = None) -> "Source":
+    def of(cls, given: Any, layout: Any = None) -> "Source":
         """From a run or a generation with activations kept, a cache, or a mapping from hook names to tensors.
 
         Args:
             given: the run or its activations.
-            layout: what the positions of a cache are; a run knows that by itself.
+            layout: what the positions of a cache are, or inputs (or a run) that know; a run knows that by itself.
 
         Raises:
             ActivationError: a run that kept no activations.
-            HookError: something else.
+            HookError: something else, inputs that were not run among it.
         """
+        layout = _layout_of(layout)
         record = given.session.record if isinstance(given, Run | GeneratedRun) else None
         if record is not None:
             if given.cache is None:
@@ -50,9 +51,11 @@ class Source:
             is_generated = isinstance(given, GeneratedRun)
             own = layout if isinstance(layout, TokenLayout) else record.layout
             return cls(given.cache, own, record.pictures, None if is_generated else given.logits)
-        if not isinstance(given, ActivationCache | Mapping):
+        is_inputs = isinstance(given, Mapping) and ("input_ids" in given or "pixel_values" in given)
+        if is_inputs or not isinstance(given, ActivationCache | Mapping):
             rule = "a run with names_filter, an ActivationCache, or {hook name: tensor}"
-            raise HookError("Source of activations", rule, type(given).__name__)
+            advice = "Run it first: source = vlm.run(inputs, names_filter=hook)." if is_inputs else ""
+            raise HookError("Source of activations", rule, type(given).__name__, advice)
         if isinstance(layout, PictureLayout):
             return cls(given, None, layout)
         return cls(given, layout, None if layout is None else PictureLayout.of(layout, 0))
@@ -83,3 +86,18 @@ class Source:
         if isinstance(like, PictureLayout):
             return None if self.pictures is None else self.pictures.with_class_tokens(like.n_class_tokens)
         return None if place == "none" else self.layout
+
+
+def _layout_of(given: Any) -> TokenLayout | PictureLayout | None:
+    """A layout: itself, or that of inputs or a run.
+
+    Raises:
+        HookError: for something that has none.
+    """
+    if given is None or isinstance(given, TokenLayout | PictureLayout):
+        return given
+    layout = getattr(given, "layout", getattr(given, "pictures", None))
+    if not isinstance(layout, TokenLayout | PictureLayout):
+        advice = "A run as the source knows its own: leave it out."
+        raise HookError("source_layout", "a layout, such as inputs.layout", type(given).__name__, advice)
+    return layout

@@ -1,6 +1,6 @@
 """Activation patching: what another run had at some positions, written into this one."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -17,8 +17,9 @@ from vlm_lens.attachments.matching import Match, matched, source_rows
 from vlm_lens.attachments.position_writer import PositionWriter
 from vlm_lens.attachments.source import Source
 from vlm_lens.attachments.towers import n_heads_at, place_of
+from vlm_lens.attachments.verification.expected import brought_over
 from vlm_lens.errors import EmptySelectionError, HookError, PositionError
-from vlm_lens.layout import PictureLayout, Selector, TokenLayout
+from vlm_lens.layout import PictureLayout, Selector
 from vlm_lens.model.hooked_root import position_axis
 
 BY_KEY = {"hook_attn_scores": -torch.inf, "hook_pattern": 0.0}
@@ -39,14 +40,15 @@ class ActivationPatch(PositionWriter):
 
     Attributes:
         source: `vlm.run(..., names_filter=...)`, a generation with a cache, an `ActivationCache`, or a mapping from
-            hook names to tensors `[batch pos ...]`.
+            hook names to tensors `[batch pos ...]`. Held as it is, not copied: leave it unchanged.
         hook: a name, several, or a pattern like `"blocks.*.attn.hook_z"`.
         positions: of this run.
-        heads: at hooks that tell heads apart (key heads at `hook_k`, `hook_v`); None for all.
         layers: which of a pattern's layers.
+        heads: at hooks that tell heads apart (key heads at `hook_k`, `hook_v`); None for all.
         source_positions: of the source; None for the same selector.
         source_row: the source's row that every row is given; None for its only one, or row by row.
-        source_layout: what a cache's positions are; left out, they are taken to be this run's. A run knows by itself.
+        source_layout: what a cache's positions are: a layout, or the inputs that have it; left out, they are taken to
+            be this run's. A run knows by itself.
 
     Raises:
         ActivationError: before the model runs, for activations that the source did not keep.
@@ -69,11 +71,12 @@ class ActivationPatch(PositionWriter):
     source: Any
     hook: Any
     positions: Selector
-    heads: Any = None
+    _: KW_ONLY
     layers: Any = "all"
+    heads: Any = None
     source_positions: Any = None
     source_row: int | None = None
-    source_layout: TokenLayout | PictureLayout | None = None
+    source_layout: Any = None
 
     @property
     def origin(self) -> Source:
@@ -95,6 +98,13 @@ class ActivationPatch(PositionWriter):
         taken = rearrange(by_query, "batch query head key -> batch head query key")[..., : here.span.stop]
         # Keys that the source never had came later than its query, so the query does not see them.
         return torch.nn.functional.pad(taken, (0, here.span.stop - taken.shape[-1]), value=fill)
+
+    def expected(self, before: Tensor, here: Here) -> Tensor:
+        """The source's activation, brought over position by position, for `run.verify()`."""
+        unseen = _fill(here.name) or 0.0
+        return brought_over(
+            self.origin, self.positions, self.source_positions, self.source_row, before, here, unseen
+        )
 
     def fingerprint_parts(self) -> list[Any]:
         """What it says: the activations themselves, wherever they came from."""

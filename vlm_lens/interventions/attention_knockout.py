@@ -1,6 +1,6 @@
 """Attention knockout: some queries no longer see some keys."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, Literal
 
 from jaxtyping import Bool
@@ -37,6 +37,7 @@ class AttentionKnockout(EdgeBlocker):
     queries: Selector
     keys: Selector
     layers: Any = "all"
+    _: KW_ONLY
     heads: Any = None
     tower: Literal["decoder", "vision", "text"] = "decoder"
     bidirectional: bool = False

@@ -3,9 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Any
 
-import numpy as np
 import torch
 from jaxtyping import Int, Shaped
 from torch import Tensor
@@ -15,6 +13,7 @@ from vlm_lens.attachments.current_pass import Sequences
 from vlm_lens.attachments.feature_shape import feature_shape
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.errors import HookError
+from vlm_lens.interventions.base_vectors import check_finite, check_vectors
 from vlm_lens.layout import PictureLayout
 
 _BLOCK = 64
@@ -99,44 +98,6 @@ class VectorAblation(Ablation):
         if vectors.ndim == len(features) + 1:
             return vectors[places]
         return vectors[torch.arange(len(places), device=vectors.device)[:, None], places]
-
-
-def vectors_for(what: str, given: Any, hook_name: str) -> Tensor:
-    """The vectors of one hook: what was given for all, or the entry of a mapping.
-
-    Raises:
-        HookError: for a hook that the mapping has not.
-    """
-    if isinstance(given, Tensor | np.ndarray | float | int):
-        return torch.as_tensor(given)
-    if hook_name not in given:
-        names = ", ".join(list(given)[:8])
-        raise HookError(what, f"hooks that vectors were given for ({names})", hook_name)
-    return torch.as_tensor(given[hook_name])
-
-
-def check_vectors(what: str, vectors: Tensor, features: tuple[int, ...], n_axes: tuple[int, ...] = (0, 1, 2)) -> None:
-    """Raise for vectors whose last axes are not those of a position's activation.
-
-    Raises:
-        HookError: with the shapes that fit.
-    """
-    n_before = vectors.ndim - len(features)
-    if n_before not in n_axes or tuple(vectors.shape[n_before:]) != features:
-        width = " ".join(map(str, features))
-        forms = {0: f"[{width}]", 1: f"[pos {width}] or [patch {width}]", 2: f"[batch pos {width}]"}
-        raise HookError(what, f"vectors {', '.join(forms[n] for n in n_axes)}", list(vectors.shape))
-
-
-def check_finite(what: str, vectors: Tensor) -> None:
-    """Raise for vectors with a NaN or an infinity.
-
-    Raises:
-        HookError: with how many there are.
-    """
-    n_bad = int((~torch.isfinite(vectors)).sum())
-    if n_bad:
-        raise HookError(what, "finite vectors", f"{n_bad} of {vectors.numel()} components NaN or infinite")
 
 
 def check_places(what: str, places: Int[Tensor, "batch pos"], selected: Tensor) -> None:

@@ -1,15 +1,16 @@
 """Mean ablation: some positions say what they say on average."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
-import numpy as np
 from torch import Tensor
 
+from vlm_lens.attachments import Here
 from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.verification.expected import looked_up
 from vlm_lens.estimates import Mean
-from vlm_lens.interventions.base_ablation import VectorAblation, vectors_for
+from vlm_lens.interventions.base_ablation import VectorAblation
+from vlm_lens.interventions.base_vectors import own_vectors, vectors_for
 from vlm_lens.layout import Selector
 
 
@@ -22,11 +23,11 @@ class MeanAblation(VectorAblation):
 
     Attributes:
         positions: whose activations.
-        mean: a `Mean`, which is refused with another model or preprocessing than it was made with; or a tensor
-            `[*features]` for all positions, `[patch *features]` for each patch of a picture, `[pos *features]` for each
-            absolute position, or a whole activation `[batch pos *features]`; `features` is `d_model`, or
-            `head_index d_head` where heads are told apart. For several hooks a `Mean` of these, or a mapping from
-            their names.
+        mean: a `Mean`, which is refused with another model or preprocessing than it was made with; or a tensor, array
+            or list, of which it keeps a copy: `[*features]` for all positions, `[patch *features]` for each patch of a
+            picture, `[pos *features]` for each absolute position, or a whole activation `[batch pos *features]`;
+            `features` is `d_model`, or `head_index d_head` where heads are told apart. For several hooks a `Mean` of
+            these, or a mapping from their names, which is held as it is.
         hook: a hook, several, or a pattern such as `"blocks.*.hook_resid_post"`.
         layers: of a pattern's matches; see `AttentionKnockout`.
         heads: at a hook that tells heads apart; None for all.
@@ -42,10 +43,14 @@ class MeanAblation(VectorAblation):
     """
 
     positions: Selector
-    mean: Mean | Tensor | np.ndarray | Mapping[str, Tensor]
+    mean: Any
     hook: Any = "projector.hook_out"
+    _: KW_ONLY
     layers: Any = "all"
     heads: Any = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "mean", own_vectors(f"mean of {type(self).__name__}", self.mean))
 
     def check(self, ground: Ground) -> None:
         """As every ablation; and a `Mean` must have been made with this model.
@@ -60,3 +65,7 @@ class MeanAblation(VectorAblation):
     def vectors(self, hook_name: str) -> Tensor:
         """The mean, or that of this hook."""
         return vectors_for(repr(self), self.mean, hook_name)
+
+    def expected(self, before: Tensor, here: Here) -> Tensor:
+        """The mean looked up position by position, for `run.verify()`."""
+        return looked_up(self.mean, self.positions, before, here)

@@ -1,6 +1,6 @@
 """Noise ablation: some positions say nothing in particular, as loudly as before."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
@@ -11,7 +11,8 @@ from vlm_lens.attachments.feature_shape import feature_shape
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.errors import HookError
 from vlm_lens.estimates import Mean
-from vlm_lens.interventions.base_ablation import Ablation, check_vectors, drawn, numbers_of, vectors_for
+from vlm_lens.interventions.base_ablation import Ablation, drawn, numbers_of
+from vlm_lens.interventions.base_vectors import check_vectors, vectors_for
 from vlm_lens.layout import Selector
 
 
@@ -28,9 +29,9 @@ class NoiseAblation(Ablation):
 
     Attributes:
         positions: whose activations.
+        hook: a hook, several, or a pattern such as `"blocks.*.hook_resid_post"`.
         scale: the noise's standard deviation, in units of the activation's own.
         seed: another seed draws other noise.
-        hook: a hook, several, or a pattern such as `"blocks.*.hook_resid_post"`.
         layers: of a pattern's matches; see `AttentionKnockout`.
         heads: at a hook that tells heads apart; None for all.
         like: a `Mean` whose mean and standard deviation the noise has at each feature.
@@ -46,9 +47,10 @@ class NoiseAblation(Ablation):
     """
 
     positions: Selector
+    hook: Any = "projector.hook_out"
+    _: KW_ONLY
     scale: float | int = 1.0
     seed: int = 0
-    hook: Any = "projector.hook_out"
     layers: Any = "all"
     heads: Any = None
     like: Mean | None = None

@@ -1,25 +1,20 @@
 """Resample ablation: some positions say what was said elsewhere."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vlm_lens.attachments import Here
+from vlm_lens.attachments import GeneratedRun, Here, Run
 from vlm_lens.attachments.feature_shape import feature_shape
 from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.hook_names import hook_names_of
+from vlm_lens.attachments.source import Source
+from vlm_lens.attachments.towers import place_of
 from vlm_lens.errors import HookError
-from vlm_lens.interventions.base_ablation import (
-    Ablation,
-    check_finite,
-    check_places,
-    check_vectors,
-    drawn,
-    numbers_of,
-    places_of,
-    vectors_for,
-)
+from vlm_lens.interventions.base_ablation import Ablation, check_places, drawn, numbers_of, places_of
+from vlm_lens.interventions.base_vectors import check_finite, check_vectors, checked_vectors, vectors_for
 from vlm_lens.layout import Selector
 
 
@@ -35,9 +30,10 @@ class ResampleAblation(Ablation):
 
     Attributes:
         positions: whose activations.
-        source: what is drawn from: a tensor `[vector *features]` or `[example pos *features]`, or a mapping from hook
-            names to these, as a cache of other inputs is: `vlm.run_with_cache(others, names_filter=hook)[1]`. In a
-            decoder's stream, choose the positions first: `cache[hook][others.layout.mask("image")]`.
+        source: what is drawn from: a run of other inputs that kept the hook, `vlm.run(others, names_filter=hook)`, of
+            which padding is left out; or a tensor `[vector *features]` or `[example pos *features]`, or a mapping from
+            hook names to these, as a cache is. In a decoder's stream, choose the positions first:
+            `cache[hook][others.layout.mask("image")]`. What is large is not copied: leave it as it is.
         hook: a hook, several, or a pattern such as `"blocks.*.hook_resid_post"`.
         layers: of a pattern's matches; see `AttentionKnockout`.
         heads: at a hook that tells heads apart; None for all.
@@ -58,10 +54,35 @@ class ResampleAblation(Ablation):
     positions: Selector
     source: Any
     hook: Any = "projector.hook_out"
+    _: KW_ONLY
     layers: Any = "all"
     heads: Any = None
     seed: int = 0
     same_position: bool = False
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "source", self._pools())
+
+    def _pools(self) -> Any:
+        """What is drawn from: of a run the activations at the hook, by name, without padding.
+
+        Raises:
+            HookError: something that has no vectors.
+            ActivationError: a run that did not keep the hook.
+        """
+        if not isinstance(self.source, Run | GeneratedRun):
+            advice = "Other pictures are run first: source=vlm.run(others, names_filter=hook)."
+            return checked_vectors(f"source of {type(self).__name__}", self.source, advice)
+        origin, record = Source.of(self.source), self.source.session.record
+        assert record is not None
+        names = hook_names_of(record.model, self.hook, self.layers, self.on_empty)
+        origin.check_has(names, repr(self))
+        is_real = None if origin.layout is None or self.same_position else origin.layout.mask("all")
+        pools = {name: origin.activation(name) for name in names}
+        for name, pool in pools.items():
+            if is_real is not None and place_of(record.model, name) in ("decoder", "text"):
+                pools[name] = pool[is_real[:, : pool.shape[1]].to(pool.device)]
+        return pools
 
     def check_at(self, hook_name: str, features: tuple[int, ...] | None, ground: Ground) -> None:
         """As every ablation; and the source must have vectors of this hook.

@@ -1,6 +1,6 @@
 """The compressed context: tokens that see only the image tokens which an earlier run ranked highest."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from functools import cached_property
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -55,6 +55,7 @@ class TopKContext(EdgeBlocker):
 
     fraction: float
     ranking: Any
+    _: KW_ONLY
     queries: Selector = "predicting"
     layers: Any = "all"
     order: str = "top"
@@ -94,6 +95,18 @@ class TopKContext(EdgeBlocker):
             if is_mine.any():
                 is_hidden[row, is_mine] = ~self._is_kept[row % len(self._is_kept), layer]
         return rectangle(is_query[:, queries.start : queries.stop], is_hidden[:, : queries.stop])
+
+    def expected(self, layer: int, sequences: Sequences, row: int) -> list[tuple[Any, Any]] | None:
+        """Queries and the image tokens that they lose, token by token, for `run.verify()`; None for a random draw."""
+        if self.order == "random":
+            return None
+        of_row = self.ranking[row] if self.ranking.ndim == 3 else self.ranking
+        image, ranks = sequences.positions("image", row), of_row[layer].tolist()
+        sign = -1 if self.order == "top" else 1
+        order = sorted(range(len(image)), key=lambda place: (sign * ranks[place], place))
+        kept = set(order[: int(self.fraction * len(image) + 1e-9)])
+        hidden = [position for place, position in enumerate(image) if place not in kept]
+        return [(sequences.positions(self.queries, row), hidden)]
 
     @cached_property
     def _is_kept(self) -> Bool[Tensor, "ranked_row layer image_pos"]:

@@ -1,8 +1,9 @@
 """Zero ablation: some positions say nothing."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vlm_lens.attachments import Here
@@ -33,12 +34,17 @@ class ZeroAblation(Ablation):
 
     positions: Selector
     hook: Any = "projector.hook_out"
+    _: KW_ONLY
     layers: Any = "all"
     heads: Any = None
 
     def value(self, activation: Tensor, here: Here) -> Tensor:
         """Zero."""
         return activation.new_zeros(())
+
+    def expected(self, before: Tensor, here: Here) -> Tensor:
+        """Zeros, for `run.verify()`."""
+        return torch.zeros(before.shape)
 
     def check_at(self, hook_name: str, features: tuple[int, ...] | None, ground: Ground) -> None:
         """Zero fits everywhere but in a mask.

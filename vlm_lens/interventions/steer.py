@@ -1,11 +1,9 @@
 """Steering: a vector added to some positions' activations."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from math import isfinite
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from vlm_lens.attachments import PositionWriter
@@ -14,7 +12,9 @@ from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.hook_names import heads_of
 from vlm_lens.attachments.towers import place_of
+from vlm_lens.attachments.verification.expected import held
 from vlm_lens.errors import HookError, PositionError
+from vlm_lens.interventions.base_vectors import own_vectors
 from vlm_lens.layout import Selector
 
 
@@ -25,7 +25,7 @@ class Steer(PositionWriter):
     Attributes:
         vector: `[d]` for every position; `[head d_head]` at a hook that tells heads apart, with a row for each head or
             for each of `heads` (a plain `[d_head]` is added to every one); or one more axis in front, `[pos d]`, with
-            a vector for each position, in ascending order.
+            a vector for each position, in ascending order. A tensor, an array or a list, of which it keeps a copy.
         hook: a name, several, or a pattern like `"blocks.*.hook_resid_post"`.
         positions: where.
         scale: times which the vector is added; negative steers away.
@@ -46,25 +46,50 @@ class Steer(PositionWriter):
         Steer(vector=Tensor(128), hook='blocks.*.hook_resid_post', positions='predicting', scale=4.0, layers=[3])
     """
 
-    vector: Tensor | np.ndarray
+    vector: Any
     hook: Any
     positions: Selector
-    scale: float = 1.0
+    _: KW_ONLY
+    scale: float | int = 1.0
     layers: Any = "all"
     heads: Any = None
 
     overwrites: ClassVar[bool] = False
 
+    def __post_init__(self) -> None:
+        vector, what = own_vectors(f"vector of {type(self).__name__}", self.vector), type(self.vector).__name__
+        if not isinstance(vector, Tensor):
+            advice = "Take that of one hook: mean[hook], run.cache[hook][0, -1]."
+            raise HookError(f"vector of {type(self).__name__}", "a tensor, an array or a list", what, advice)
+        object.__setattr__(self, "vector", vector)
+
     def value(self, activation: Tensor, here: Here) -> Tensor:
         """The activation with the vector added."""
         shape = feature_shape(here.model, here.name)
         assert shape is not None
-        vector = self._over_heads(torch.as_tensor(self.vector).to(activation.device), shape)
+        vector = self._over_heads(self.vector.to(activation.device), shape)
         if vector.ndim <= len(shape):
             return activation + self.scale * vector
         selected = here.sequences.mask(self.positions)
         order = (selected.long().cumsum(dim=1) - 1).clamp(min=0)[:, here.span.start : here.span.stop]
         return activation + self.scale * vector[order.to(activation.device)]
+
+    def expected(self, before: Tensor, here: Here) -> Tensor:
+        """The sum, position by position and head by head, for `run.verify()`."""
+        left, vectors = before.clone(), self.vector.to(before.device)
+        n_features = before.ndim - (1 if here.place == "none" else 2)
+        for one in held(self.positions, before, here):
+            vector = vectors[one.number] if vectors.ndim > n_features else vectors
+            if n_features == 1:
+                left[one.index] = before[one.index] + self.scale * vector
+                continue
+            n_heads = before.shape[-2]
+            chosen = list(heads_of(self.heads, n_heads) or range(n_heads))
+            for head in chosen:
+                rows = chosen if vector.ndim > 1 and len(vector) != n_heads else range(n_heads)
+                part = vector if vector.ndim == 1 else vector[rows.index(head)]
+                left[one.index][head] = before[one.index][head] + self.scale * part
+        return left
 
     def _over_heads(self, vector: Tensor, shape: tuple[int, ...]) -> Tensor:
         """A row for every head, from rows for the chosen ones; the others' are not read."""
@@ -78,7 +103,7 @@ class Steer(PositionWriter):
     def check(self, ground: Ground) -> None:
         """As every attachment; and the vector is one of numbers, as wide as the activation."""
         super().check(ground)
-        vector = torch.as_tensor(self.vector)
+        vector: Tensor = self.vector
         if not vector.is_floating_point() or not bool(vector.isfinite().all()) or not isfinite(self.scale):
             got = f"{vector.dtype}, {int((~vector.isfinite()).sum())} entries not finite, scale {self.scale}"
             raise HookError(repr(self), "a vector of finite floats and a finite scale", got)
