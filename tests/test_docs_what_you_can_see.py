@@ -53,6 +53,14 @@ def test_the_code_on_the_page_runs() -> None:
     assert gone[no] > gone[yes] and others_gone[yes] > others_gone[no]
 
 
+@pytest.mark.parametrize("page", ["interventions.md", "probes.md"])
+def test_another_page_cites_what_this_one_says(page: str) -> None:
+    paragraphs = (FOLDER / page).read_text(encoding="utf-8").split("\n\n")
+    cited = [re.findall(r"\d\.\d{3} \[[^]]+\]", one) for one in paragraphs if f"({PAGE.name})" in one]
+    assert any(cited)
+    assert [figure for one in cited for figure in one if figure not in PAGE.read_text(encoding="utf-8")] == []
+
+
 # The command
 
 
