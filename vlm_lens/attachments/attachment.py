@@ -13,7 +13,7 @@ from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.hook_names import hook_names_of
 from vlm_lens.attachments.record import Record
-from vlm_lens.errors import HookError
+from vlm_lens.errors import EmptySelectionError, HookError
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,3 +117,8 @@ class Reader(Attachment, ABC):
             record: what was run: model, inputs, and the layout with the generated positions.
         """
         return {(read.here.name, read.here.step): read.value for read in reads}
+
+    def nothing_read(self) -> EmptySelectionError:
+        """The error of a result that has nothing to be made from."""
+        advice = "The last token of a generation is not run, so that one which ends at once runs none."
+        return EmptySelectionError(f"{self!r} read nothing", "positions that were run", "none", advice)

@@ -24,6 +24,7 @@ class CurrentPass:
         pictures: the pictures as the vision tower has them; None without any.
         n_before: positions of earlier passes, whose keys and values are held.
         step: 0 for the prompt, and for a plain run.
+        keeps_keys: whether passes to come will hold new positions alone, the keys and values of the others being kept.
         memo: what attachments worked out for this pass, to be used in all its layers.
     """
 
@@ -32,6 +33,7 @@ class CurrentPass:
     pictures: PictureLayout | None
     n_before: int = 0
     step: int = 0
+    keeps_keys: bool = False
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def sequences(self, place: Place) -> Sequences | None:

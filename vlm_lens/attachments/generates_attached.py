@@ -6,10 +6,12 @@ from dataclasses import fields
 from typing import Any
 
 from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.attachments.passes import first_pass
 from vlm_lens.attachments.run import GeneratedRun
 from vlm_lens.attachments.runs import Runs, prepared, refuse_measures
 from vlm_lens.attachments.session import Session
-from vlm_lens.model.generation import Generation, Step
+from vlm_lens.layout import TokenLayout
+from vlm_lens.model.generation import Generation, Step, continued_layout
 
 
 class GeneratesAttached(Runs):
@@ -34,9 +36,10 @@ class GeneratesAttached(Runs):
             generation: Generation = super().generate(  # type: ignore[misc]
                 inputs, max_new_tokens=max_new_tokens, around=session.standing, **options
             )
+        layout = generation.layout or self._layout_of(generation, options.get("eos_token_id"))
         for one in (*self._attached, session):
-            if one.record is not None and generation.layout is not None:
-                one.finish(generation.layout)
+            if one.record is not None and layout is not None:
+                one.finish(layout)
         return GeneratedRun(**{one.name: getattr(generation, one.name) for one in fields(generation)}, session=session)
 
     def stream(self, inputs: Any, *objects: Attachment, max_new_tokens: int = 50, **options: Any) -> Iterator[Step]:
@@ -58,6 +61,11 @@ class GeneratesAttached(Runs):
 
         options = {**options, "max_new_tokens": max_new_tokens, "around": around}
         return super().stream(prepared(self, inputs), **options)  # type: ignore[misc]
+
+    def _layout_of(self, generation: Generation, eos_token_id: Any) -> TokenLayout | None:
+        """The layout of a generation from plain tokens, of which nothing is known but where they end."""
+        layout, ends = first_pass(self, generation.inputs).layout, self._end_tokens(eos_token_id)  # type: ignore[attr-defined]
+        return layout and continued_layout(self, layout, generation.inputs, generation.tokens, ends)
 
     @contextmanager
     def _expecting(self, session: Session, n_new: int) -> Iterator[None]:

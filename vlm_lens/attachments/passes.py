@@ -10,17 +10,26 @@ from torch import Tensor
 from vlm_lens.attachments.current_pass import CurrentPass, all_real, plain_layout
 from vlm_lens.attachments.towers import grid_of
 from vlm_lens.inputs import Inputs
-from vlm_lens.layout import PictureLayout, TokenLayout
+from vlm_lens.layout import ROLES, PictureLayout, TokenLayout
 from vlm_lens.model.joined import JoinedTransformer
 from vlm_lens.model.transformer import HookedTransformer
 
 
-def first_pass(model: Any, given: Any) -> CurrentPass:
-    """The pass of a prompt, or of a plain run."""
+def first_pass(model: Any, given: Any, attention_mask: Tensor | None = None, keeps_keys: bool = False) -> CurrentPass:
+    """The pass of a prompt, or of a plain run.
+
+    Args:
+        model: what runs.
+        given: its input.
+        attention_mask: given as an option of the forward; a mapping's own comes first.
+        keeps_keys: see `CurrentPass`.
+    """
     layout = _layout_of(model, given)
+    if layout is not None and attention_mask is not None:
+        layout = _masked(layout, given, attention_mask)
     pictures = _pictures_of(model, given, layout)
     step = 0 if layout is None else layout.n_positions - layout.n_prompt
-    return CurrentPass(model, layout, pictures, step=step)
+    return CurrentPass(model, layout, pictures, step=step, keeps_keys=keeps_keys)
 
 
 def next_pass(before: CurrentPass | None, model: Any, tokens: Tensor, n_before: int) -> CurrentPass:
@@ -67,6 +76,14 @@ def _layout_of(model: Any, given: Any) -> TokenLayout | None:
     tokens = torch.as_tensor(given["input_ids"])
     mask = given.get("attention_mask")
     return plain_layout(torch.ones_like(tokens).bool() if mask is None else torch.as_tensor(mask).bool())
+
+
+def _masked(layout: TokenLayout, given: Any, attention_mask: Any) -> TokenLayout:
+    """The layout with padding where a mask says so."""
+    is_real = torch.as_tensor(attention_mask).bool().to(layout.role_ids.device)
+    if isinstance(given, Mapping) and "attention_mask" in given or is_real.shape != layout.role_ids.shape:
+        return layout
+    return replace(layout, role_ids=layout.role_ids.masked_fill(~is_real, ROLES.index("pad")))
 
 
 def _pictures_of(model: Any, given: Any, layout: TokenLayout | None) -> PictureLayout | None:

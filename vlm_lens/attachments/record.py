@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from jaxtyping import Bool
 from torch import Tensor
 
 from vlm_lens.layout import PictureLayout, TokenLayout
@@ -24,6 +25,7 @@ class Record:
         beside: the sessions that stood at the model during the run, this one among them.
         n_expected: how many tokens were to be generated at most; their positions could be named.
         ends: what each pass gave, at its last position.
+        is_whole: whether the layout is that of a whole generation, the last token of each row included.
     """
 
     model: Any
@@ -37,11 +39,25 @@ class Record:
     beside: tuple[Any, ...] = ()
     n_expected: int = 0
     ends: list[Tensor] = field(default_factory=list)
+    is_whole: bool = False
 
     @property
     def n_steps(self) -> int:
         """The passes that were run."""
         return 1 + len(self.tokens)
+
+    def counted(self) -> Bool[Tensor, "batch pos"]:
+        """True at the positions that a row would run by itself, whatever else is in the batch.
+
+        Padding is none of them, nor is the last token that a row generated: it predicts nothing, and is run only where
+        other rows go on.
+        """
+        assert self.layout is not None
+        is_counted = self.layout.mask("all")
+        for row in range(self.layout.n_rows if self.is_whole else 0):
+            if generated := self.layout.positions("generated", row):
+                is_counted[row, generated[-1]] = False
+        return is_counted
 
     @property
     def images(self) -> tuple[Any, ...]:

@@ -4,7 +4,7 @@ from typing import Any
 
 from vlm_lens.attachments.attachment import Attachment, Reader, Writer
 from vlm_lens.attachments.standing import Standing, standing_at
-from vlm_lens.errors import HookError
+from vlm_lens.errors import EmptySelectionError, HookError
 from vlm_lens.layout import TokenLayout
 
 
@@ -16,6 +16,7 @@ class Session(Standing):
 
         Raises:
             HookError: for an object that is not attached or that reads nothing, or before anything was run.
+            EmptySelectionError: for a reader whose positions were never run, as when a generation ends at once.
         """
         if not any(one is other for other in self.objects):
             raise HookError(
@@ -30,7 +31,12 @@ class Session(Standing):
             raise HookError("Nothing was run yet", "a run of the model inside the block", "none")
         if any(one is other for other in self.record.skipped):
             return None
-        self._results[id(one)] = one.result(self.record.reads.get(id(one), []), self.record)
+        try:
+            self._results[id(one)] = one.result(self.record.reads.get(id(one), []), self.record)
+        except EmptySelectionError:  # what it asks for was never run
+            if one.on_empty == "raise":
+                raise
+            self._results[id(one)] = None
         return self._results[id(one)]
 
     def keep(self, one: Attachment, result: Any) -> None:
@@ -40,7 +46,7 @@ class Session(Standing):
     def finish(self, layout: TokenLayout) -> None:
         """The layout of a whole generation, with its texts and the rows' ends."""
         assert self.record is not None
-        self.record.layout = layout
+        self.record.layout, self.record.is_whole = layout, True
 
     def verify(self) -> Any:
         """Run the last run again and prove that every writer acted; see `vlm_lens.attachments.verification`.

@@ -150,7 +150,8 @@ class Standing:
                 self.record.tokens.append(given)
                 self.record.layout = self.current.layout
         else:
-            self.current = planned_pass(first_pass(self.model, given), self.n_expected)
+            first = first_pass(self.model, given, options.get("attention_mask"), keeps_keys=past is not None)
+            self.current = planned_pass(first, self.n_expected)
             self._check(self.current, given, options.get("start_at_layer"), options.get("stop_at_layer"))
             if self._is_recording:
                 self._begin_record(given, _options_of(args, options))

@@ -182,11 +182,19 @@ def generated(
         texts = tuple(model.tokenizer.decode(row.tolist(), skip_special_tokens=True).strip() for row in tokens)
     layout = getattr(inputs, "layout", None)
     if layout is not None:
-        strings = _strings(model, tokens.tolist(), inputs["input_ids"].tolist())
-        layout = layout.extended(strings, _after_end(tokens, end_tokens))
+        layout = continued_layout(model, layout, inputs, tokens, end_tokens)
     runs = [step.activations for step in (kept if use_cache else kept[-1:])]
     cache = ActivationCache(joined_activations(runs), model) if caches else None
     return Generation(tokens, logits, texts, inputs, layout, cache)
+
+
+def continued_layout(
+    model: Any, layout: Any, inputs: Any, tokens: Int[Tensor, "batch step"], end_tokens: Iterable[int]
+) -> Any:
+    """The layout of the prompts with what was generated after them, padding after a row's end."""
+    return layout.extended(
+        _strings(model, tokens.tolist(), inputs["input_ids"].tolist()), _after_end(tokens, end_tokens)
+    )
 
 
 def _after_end(tokens: Int[Tensor, "batch step"], end_tokens: Iterable[int]) -> Bool[Tensor, "batch step"]:

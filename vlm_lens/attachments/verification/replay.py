@@ -70,7 +70,8 @@ class Replay:
         """The writers that find nothing to act on; no model is run."""
         session = self._session(writers, None)
         options = self.record.options
-        planned = planned_pass(first_pass(self.model, self.record.given), session.n_expected)
+        first = first_pass(self.model, self.record.given, options.get("attention_mask"))
+        planned = planned_pass(first, session.n_expected)
         session._check(planned, self.record.given, options.get("start_at_layer"), options.get("stop_at_layer"))
         return session._skipped
 
