@@ -381,7 +381,7 @@ def test_a_tower_by_itself_takes_an_ablation(batch: Batch) -> None:
 
 def test_an_ablation_says_what_it_is(batch: Batch) -> None:
     one = MeanAblation("image", torch.zeros(24), name="average")
-    assert repr(one) == "MeanAblation(name='average', positions='image', mean=Tensor(24))"
+    assert repr(one) == "MeanAblation(positions='image', mean=Tensor(24), name='average')"
     assert one.fingerprint() == MeanAblation("image", torch.zeros(24)).fingerprint()
     assert one.fingerprint() != MeanAblation("image", torch.ones(24)).fingerprint()
     _, cache = batch.vlm.run_with_cache(batch.inputs, names_filter="projector.hook_out")

@@ -2,10 +2,9 @@
 
 import operator
 from collections.abc import Iterable
-from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from vlm_lens.attachments.towers import Tower, n_heads_at
+from vlm_lens.attachments.towers import Tower, n_heads_at, place_of, towers_of
 from vlm_lens.errors import EmptySelectionError, HookError, VlmLensError
 from vlm_lens.layout import Except
 
@@ -96,26 +95,52 @@ def hook_names_of(model: Any, hook: Any, layers: Any = "all", on_empty: OnEmpty 
     Args:
         model: the model.
         hook: a name, several, or a pattern in which `*` stands for anything: `"blocks.*.hook_resid_post"`.
-        layers: which layers of a pattern's matches; see `layers_of`.
+        layers: which layers of a pattern's matches, counted in the tower of each; see `layers_of`.
         on_empty: "skip" leaves out layers that do not exist.
 
     Raises:
         HookError: for a name that does not exist, or a pattern that matches none.
-        EmptySelectionError: for a layer that does not exist.
+        EmptySelectionError: for a layer that does not exist, or layers of which the hooks are in none.
     """
     wanted = [hook] if isinstance(hook, str) else list(hook) if isinstance(hook, Iterable) else [hook]
     if not wanted or not all(isinstance(one, str) for one in wanted):
         advice = "Each is a string: hook='blocks.4.hook_resid_post', or hook='blocks.*.hook_resid_post', layers=[4]."
         raise HookError("Hook is not understood", "the name of a hook, several, or a pattern", repr(hook), advice)
-    names = {name for one in wanted for name in _matches(model, one)}
-    depths = {name: model.hook_dict[name].layer() for name in names}
+    for one in wanted:
+        _check_has_projector(model, one)
+    names = {name for one in wanted for name in model.names_like(one)}
     if not (isinstance(layers, str) and layers == "all"):
-        with_layer = [depth for depth in depths.values() if depth is not None]
-        if not with_layer:
-            raise HookError(f"Layers of {hook!r}", "a hook inside a layer", "one outside the layers")
-        chosen = set(layers_of(layers, max(with_layer) + 1, f"Layers of {hook!r}", on_empty))
-        names = {name for name in names if depths[name] in chosen}
+        names = _in_layers(model, names, layers, f"Layers of {hook!r}", on_empty)
     return [name for name in model.hook_dict if name in names]
+
+
+def _in_layers(model: Any, names: set[str], layers: Any, what: str, on_empty: OnEmpty) -> set[str]:
+    """Those of some hooks that are in chosen layers, which each tower counts by itself.
+
+    Raises:
+        HookError: hooks outside the layers alone.
+        EmptySelectionError: layers that a tower has not, or in which none of the hooks is.
+    """
+    depths = {name: depth for name in names if (depth := model.hook_dict[name].layer()) is not None}
+    if not depths:
+        raise HookError(what, "a hook inside a layer", "one outside the layers")
+    found: set[str] = set()
+    places = {name: place_of(model, name) for name in depths}
+    for place in sorted(set(places.values())):
+        tower = towers_of(model)[place]
+        mine = {name for name in depths if places[name] == place}
+        of_tower = f"{what} of the {tower.name} tower" if len(set(places.values())) > 1 else what
+        try:
+            chosen = layers_of(layers, tower.transformer.cfg.n_layers, of_tower, on_empty)
+        except EmptySelectionError:
+            if on_empty == "raise":
+                raise
+            continue
+        found |= {name for name in mine if depths[name] in chosen}
+    if not found:
+        rule = f"some of the layers that these hooks are in ({', '.join(map(str, sorted(set(depths.values()))))})"
+        raise EmptySelectionError(what, rule, f"layers={layers!r}", "A pattern is in all of them: 'blocks.*.hook_z'.")
+    return found
 
 
 def hooks_in_layers(tower: Tower, hook: str, layers: Any, on_empty: OnEmpty = "raise") -> list[str]:
@@ -124,25 +149,18 @@ def hooks_in_layers(tower: Tower, hook: str, layers: Any, on_empty: OnEmpty = "r
     return [tower.hook_name(layer, hook) for layer in chosen]
 
 
-def _matches(model: Any, pattern: str) -> Iterable[str]:
-    if pattern.startswith("projector.") and not any(name.startswith("projector.") for name in model.hook_dict):
-        rule, advice = "a hook of this model", _without_a_projector(model)
-        raise HookError(
-            f"Hook {pattern!r} does not exist", rule, f"a {type(model).__name__}, without projector", advice
-        )
-    if "*" not in pattern:
-        return [model.known_name(pattern)]
-    names = [name for name in model.hook_dict if _fits(name, pattern)]
-    if not names:
-        advice = f"Did you mean {model.nearest_names(pattern)}?"
-        raise HookError("No hook fits the pattern", f"one of the {len(model.hook_dict)} names", repr(pattern), advice)
-    return names
+def _check_has_projector(model: Any, pattern: str) -> None:
+    """Raise for a hook of the projector, the default of ablations, in a model that has none.
 
-
-def _without_a_projector(model: Any) -> str:
-    """The hook to name instead of the default, which vision-language models alone have."""
+    Raises:
+        HookError: with a hook to name instead.
+    """
+    if not pattern.startswith("projector.") or any(name.startswith("projector.") for name in model.hook_dict):
+        return
     stream = next((name for name in model.hook_dict if name.endswith("hook_resid_post")), None)
-    return f"Name one: hook={stream!r}." if stream else ""
+    advice = f"Name one: hook={stream!r}." if stream else ""
+    got = f"a {type(model).__name__}, without projector"
+    raise HookError(f"Hook {pattern!r} does not exist", "a hook of this model", got, advice)
 
 
 def _check_bounds(given: slice, n: int, what: str, kind: str, error: type[VlmLensError]) -> None:
@@ -154,12 +172,6 @@ def _check_bounds(given: slice, n: int, what: str, kind: str, error: type[VlmLen
     bounds = [_integer(bound, what, kind) for bound in (given.start, given.stop) if bound is not None]
     if any(not -n <= bound <= n for bound in bounds):
         raise error(what, f"{kind} from 0 to {n - 1}: bounds from {-n} to {n}, or open ones", given)
-
-
-def _fits(name: str, pattern: str) -> bool:
-    """Whether a name fits, part by part: `*` does not reach over a dot, so `blocks.*` leaves the vision tower alone."""
-    parts, wanted = name.split("."), pattern.split(".")
-    return len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
 
 
 def _is_several(value: Any) -> bool:

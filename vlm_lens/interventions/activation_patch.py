@@ -1,7 +1,6 @@
 """Activation patching: what another run had at some positions, written into this one."""
 
 from dataclasses import KW_ONLY, dataclass
-from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -20,7 +19,7 @@ from vlm_lens.attachments.towers import n_heads_at, place_of
 from vlm_lens.attachments.verification.expected import brought_over
 from vlm_lens.errors import EmptySelectionError, HookError, PositionError
 from vlm_lens.layout import PictureLayout, Selector
-from vlm_lens.model.hooked_root import position_axis
+from vlm_lens.model.hooked_root import names_fitting, position_axis
 
 BY_KEY = {"hook_attn_scores": -torch.inf, "hook_pattern": 0.0}
 """Activations whose last axis counts keys, and what they hold for a key that a query does not see."""
@@ -102,15 +101,13 @@ class ActivationPatch(PositionWriter):
     def expected(self, before: Tensor, here: Here) -> Tensor:
         """The source's activation, brought over position by position, for `run.verify()`."""
         unseen = _fill(here.name) or 0.0
-        return brought_over(
-            self.origin, self.positions, self.source_positions, self.source_row, before, here, unseen
-        )
+        return brought_over(self.origin, self.positions, self.source_positions, self.source_row, before, here, unseen)
 
     def fingerprint_parts(self) -> list[Any]:
         """What it says: the activations themselves, wherever they came from."""
         origin = self.origin
         patterns = [self.hook] if isinstance(self.hook, str) else list(self.hook)
-        names = [name for name in origin.activations if any(_fits(name, one) for one in patterns)]
+        names = dict.fromkeys(name for one in patterns for name in names_fitting(one, origin.activations))
         layouts = [one for one in (origin.layout, origin.pictures) if one is not None]
         kept = {name: origin.activations[name] for name in names}
         fields = [self.hook, self.positions, self.heads, self.layers, self.source_positions, self.source_row]
@@ -247,7 +244,3 @@ class ActivationPatch(PositionWriter):
 def _fill(hook_name: str) -> float | None:
     """What stands where a query sees no key; None where the last axis does not count keys."""
     return next((fill for ending, fill in BY_KEY.items() if hook_name.endswith(ending)), None)
-
-
-def _fits(name: str, pattern: str) -> bool:
-    return name.count(".") == pattern.count(".") and fnmatchcase(name, pattern)

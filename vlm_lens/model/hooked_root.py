@@ -31,6 +31,15 @@ def position_axis(name: str) -> int:
     return -3 if name.endswith(_HEAD_SPLIT) else -2
 
 
+def names_fitting(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that fit a pattern part by part: `*` does not reach over a dot."""
+    wanted = pattern.split(".")
+    parts_of = {name: name.split(".") for name in names}
+    return [
+        name for name, parts in parts_of.items() if len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
+    ]
+
+
 class HookedRoot(_tl.HookedRootModule):
     """TransformerLens's root module, which refuses names that do not exist and says the nearest."""
 
@@ -100,15 +109,9 @@ class HookedRoot(_tl.HookedRootModule):
         """
         if "*" not in pattern:
             return [self.known_name(pattern)]
-        wanted = pattern.split(".")
-        parts_of = {name: name.split(".") for name in self.hook_dict}
-        names = [
-            name
-            for name, parts in parts_of.items()
-            if len(parts) == len(wanted) and all(map(fnmatchcase, parts, wanted))
-        ]
+        names = names_fitting(pattern, self.hook_dict)
         if not names:
-            rule, advice = f"one of the {len(parts_of)} names", f"Did you mean {self.nearest_names(pattern)}?"
+            rule, advice = f"one of the {len(self.hook_dict)} names", f"Did you mean {self.nearest_names(pattern)}?"
             raise HookError("No hook fits the pattern", rule, repr(pattern), advice)
         return names
 
