@@ -64,6 +64,9 @@ def test_numbers_may_come_as_a_list_an_array_or_a_tensor() -> None:
         assert torch.equal(logits(writer(vector.tolist())), expected)
         assert torch.equal(logits(writer(vector.numpy())), expected)
         assert torch.equal(logits(writer(vector.numpy()[::-1][::-1])), expected)
+    rows = torch.randn(16, 24)
+    for stacked in (list(rows), [row.numpy() for row in rows], rows.tolist()):
+        assert torch.equal(logits(MeanAblation("image", stacked)), logits(MeanAblation("image", rows)))
 
 
 @pytest.mark.parametrize("as_given", [torch.clone, Tensor.numpy], ids=["tensor", "array"])

@@ -35,7 +35,7 @@ def checked_vectors(what: str, given: Any, advice: str = "") -> Any:
     rule, got = "a tensor, an array, a list of numbers, or a mapping from hook names to these", type(given).__name__
     if isinstance(given, np.ndarray | np.number | list | tuple):
         try:
-            return torch.as_tensor(np.ascontiguousarray(given) if isinstance(given, np.ndarray) else given)
+            return _as_tensor(given)
         except (TypeError, ValueError, RuntimeError):
             inside = [str(given.dtype)] if isinstance(given, np.ndarray | np.number) else map(_kind, given)
             raise HookError(what, rule, f"{got} of {', '.join(sorted(set(inside)))}", advice) from None
@@ -79,6 +79,15 @@ def check_finite(what: str, vectors: Tensor) -> None:
     n_bad = int((~torch.isfinite(vectors)).sum())
     if n_bad:
         raise HookError(what, "finite vectors", f"{n_bad} of {vectors.numel()} components NaN or infinite")
+
+
+def _as_tensor(given: Any) -> Tensor:
+    """Numbers as a tensor; a list of arrays or tensors is stacked."""
+    if isinstance(given, np.ndarray):
+        return torch.as_tensor(np.array(given))  # a copy: arrays may be read-only, or run backwards
+    if isinstance(given, list | tuple) and any(isinstance(one, np.ndarray | Tensor) for one in given):
+        return torch.stack([_as_tensor(one) for one in given])
+    return torch.as_tensor(given)
 
 
 def _kind(value: Any) -> str:
