@@ -1,5 +1,7 @@
 """Figures of attention and norms carry the values that they were given, and escape names."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from tests.plotting.conftest import MARKUP_TOKEN
 from vlm_lens.plotting import PatchPicture
 from vlm_lens.plotting.histogram_by_layer import histogram_by_layer
 from vlm_lens.plotting.norm_map import norm_map
+from vlm_lens.plotting.patch_picture import region_outline
 from vlm_lens.plotting.share_bands import share_bands
 from vlm_lens.plotting.theme import group_colours
 
@@ -32,12 +35,17 @@ def test_a_histograms_columns_are_shares_of_their_layers() -> None:
     np.testing.assert_allclose(figure.data[0].y, [-2.5, -1.5, -0.5])
 
 
-def test_a_norm_map_lies_over_the_picture_and_counts_its_region(picture: PatchPicture) -> None:
+def test_a_norm_map_outlines_what_stands_out_and_a_region_besides(picture: PatchPicture) -> None:
     norms = np.random.default_rng(0).random((4, 6))
+    assert picture.region is not None
     figure = norm_map(picture, norms, 0.5)
     np.testing.assert_allclose(figure.data[0].z, norms, rtol=1e-6)
-    assert figure.layout.annotations[0].text == "6 of 24 patches above 0.5"
-    assert len(figure.layout.shapes) == 2 and len(figure.layout.images) == 1
+    assert figure.layout.annotations[0].text == "14 of 24 patches above 0.5"
+    paths = [shape.path for shape in figure.layout.shapes]
+    assert paths == [region_outline(norms > 0.5)] * 2 + [region_outline(picture.region)] * 2
+    assert len({shape.line.color for shape in figure.layout.shapes}) == 4 and len(figure.layout.images) == 1
+    alone = norm_map(replace(picture, region=None), norms, 1.0)
+    assert alone.layout.annotations[0].text.startswith("0 of 24") and not alone.layout.shapes
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ import torch
 from PIL import Image
 
 from vlm_lens import HookedVLM
+from vlm_lens.errors import PositionError
+from vlm_lens.layout import ImageSpan
 from vlm_lens.plotting.seen_picture import OUTSIDE, patch_picture, seen_picture
 
 
@@ -56,3 +58,19 @@ def test_a_picture_that_is_not_at_hand_is_a_blank_under_its_grid(vlm: HookedVLM)
     assert (blank.n_rows, blank.n_cols) == (seen.n_rows, seen.n_cols) == span.grid.shape
     assert np.unique(seen.pixels).tolist() == [10, 200]
     assert seen.region is not None and seen.region.sum() == span.grid.n_cols
+
+
+def test_a_region_is_outlined_on_its_own_picture_alone(vlm: HookedVLM) -> None:
+    red, green = (Image.new("RGB", (192, 192), colour) for colour in ((200, 10, 10), (10, 200, 10)))
+    layout = vlm.prepare(red, "Describe this image.").layout
+    span, first_row = layout.image_span(), layout.patches(rows=0)
+    with pytest.raises(PositionError, match="Region belongs to another picture.*region.on"):
+        patch_picture(vlm.prepare(green, "Describe this image.").layout.image_span(), green, first_row)
+    with pytest.raises(PositionError, match="expected a Region, got str 'cat'. Make one: layout.region"):
+        patch_picture(span, red, "cat")
+    # The same picture elsewhere in a sequence has the same patches; where pixels are unknown, the grid has to do.
+    later = vlm.prepare(red, "USER: Look here: <image> Describe this image. ASSISTANT:").layout
+    assert later.image_span().start != span.start
+    for place in (later.image_span(), ImageSpan(0, span.grid)):
+        outlined = patch_picture(place, None, first_row).region
+        assert outlined is not None and outlined[0].all() and not outlined[1:].any()

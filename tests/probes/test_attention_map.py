@@ -1,6 +1,7 @@
 """Peaks, distances and histograms, against values counted by hand."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,10 @@ def test_regions_that_are_nowhere_or_elsewhere_are_refused() -> None:
         a_map().distance_to(other)
     with pytest.raises(PositionError, match="another picture"):
         a_map().plot(other)
+    with pytest.raises(PositionError, match=r"expected a Region, got str 'cat'. Make one: layout.region\(mask\)"):
+        a_map().distance_to("cat")
+    later = region((0, 0)).on(replace(SPAN, start=40))  # the same picture in another prompt
+    assert a_map().distance_to(later).tolist() == [0, 3, 4]
 
 
 def test_a_frame_and_a_figure_carry_every_patch() -> None:

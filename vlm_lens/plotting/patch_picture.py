@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -87,12 +88,24 @@ class PatchPicture:
         }
         figure.layout[f"xaxis{number}"].update(range=[-0.5, self.n_cols - 0.5], **bare)
         figure.layout[f"yaxis{number}"].update(range=[self.n_rows - 0.5, -0.5], scaleanchor=x, **bare)
-        if self.region is not None and self.region.any():
-            outline = region_outline(self.region)
-            for colour, width in (("rgba(255, 255, 255, 0.9)", 2 * LINE), (REGION_COLOUR, LINE)):
-                line = {"color": colour, "width": width}
-                figure.add_shape(type="path", path=outline, line=line, xref=x, yref=y)
+        if self.region is not None:
+            outline(figure, self.region, (("rgba(255, 255, 255, 0.9)", 2 * LINE), (REGION_COLOUR, LINE)), panel)
         return figure
+
+
+def outline(
+    figure: go.Figure,
+    region: Bool[np.ndarray, "patch_row patch_col"],
+    strokes: Sequence[tuple[str, float]],
+    panel: int = 1,
+) -> None:
+    """Draws the border of a set of patches in a panel, stroke over stroke (colour and width in pixels)."""
+    number = "" if panel == 1 else str(panel)
+    if region.any():
+        path = region_outline(region)
+        for colour, width in strokes:
+            line = {"color": colour, "width": width}
+            figure.add_shape(type="path", path=path, line=line, xref=f"x{number}", yref=f"y{number}")
 
 
 def region_outline(region: Bool[np.ndarray, "patch_row patch_col"]) -> str:

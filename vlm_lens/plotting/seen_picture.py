@@ -1,9 +1,12 @@
 """The part of a picture that the model saw, sharp: the original's pixels under the patch grid."""
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from vlm_lens.errors import PositionError
 from vlm_lens.layout import ImageSpan, Region
 from vlm_lens.plotting.patch_picture import LONGEST_SIDE, PatchPicture
 
@@ -11,19 +14,47 @@ OUTSIDE = (128, 128, 128)
 """Where the grid reaches beyond the picture, as with padding."""
 
 
-def patch_picture(span: ImageSpan, picture: Image.Image | None = None, region: Region | None = None) -> PatchPicture:
+def patch_picture(span: ImageSpan, picture: Image.Image | None = None, region: Any = None) -> PatchPicture:
     """What lies under a map over a picture's patches: what the model saw, or a blank where that is unknown.
 
     Args:
         span: the image's place in a sequence.
         picture: the picture as opened, RGB.
         region: the patches to outline.
+
+    Raises:
+        PositionError: a region of another picture, or none at all.
     """
+    if region is not None:
+        check_is_of(region, span)
     outlined = None if region is None else region.patches.numpy()
     if picture is None or span.geometry is None:
         blank = np.full((*span.grid.shape, 3), OUTSIDE, dtype=np.uint8)
         return PatchPicture(blank, *span.grid.shape, outlined)
     return PatchPicture(seen_picture(picture, span), *span.grid.shape, outlined)
+
+
+def check_is_of(region: Any, span: ImageSpan) -> None:
+    """Raise for what is no region of a picture; where in the sequence that stands is of no account.
+
+    Raises:
+        PositionError: a region of another picture, or something else.
+    """
+    if not isinstance(region, Region):
+        advice = "Make one: layout.region(mask), layout.patches(rows, cols)."
+        raise PositionError("Region of a picture", "a Region", f"{type(region).__name__} {region!r}", advice)
+    is_known = bool(span.fingerprint)  # pixels alone tell no picture from another
+    if region.span.grid != span.grid or is_known and _picture(region.span) != _picture(span):
+        raise PositionError(
+            "Region belongs to another picture",
+            f"a region of picture {span.fingerprint or '?'}, {span.grid.n_rows} x {span.grid.n_cols} patches",
+            f"{region!r} of picture {region.span.fingerprint or '?'}",
+            "To mean the same patches of this picture, move it: region.on(layout.image_span(), row=..., image=...).",
+        )
+
+
+def _picture(span: ImageSpan) -> tuple[object, ...]:
+    return span.fingerprint, span.geometry
 
 
 def seen_picture(picture: Image.Image, span: ImageSpan) -> UInt8[np.ndarray, "height width 3"]:

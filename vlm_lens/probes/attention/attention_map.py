@@ -12,10 +12,10 @@ from einops import rearrange, reduce
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vlm_lens.errors import EmptySelectionError, HookError, PositionError
+from vlm_lens.errors import EmptySelectionError, HookError
 from vlm_lens.layout import ImageSpan, Region
 from vlm_lens.plotting.attention_maps import attention_maps
-from vlm_lens.plotting.seen_picture import patch_picture
+from vlm_lens.plotting.seen_picture import check_is_of, patch_picture
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -31,6 +31,7 @@ class AttentionMap:
         span: the image.
         row, image: which image it is.
         picture: as opened, or None.
+        prefix: what a figure says before a layer's name.
     """
 
     values: Float[Tensor, "layer patch_row patch_col"]
@@ -39,6 +40,7 @@ class AttentionMap:
     row: int = 0
     image: int = 0
     picture: Any = None
+    prefix: str = "attention of layer "
 
     def averaged(self, layers: Iterable[int] | None = None) -> "AttentionMap":
         """One map: the mean over some of the layers; None for all.
@@ -60,14 +62,14 @@ class AttentionMap:
         n_cols = self.span.grid.n_cols
         return torch.stack([highest // n_cols, highest % n_cols], dim=-1)
 
-    def distance_to(self, region: Region) -> Int[Tensor, " layer"]:
-        """How many patches the peak lies from a region: 0 inside, 1 for a neighbour over 8 sides (Chebyshev).
+    def distance_to(self, region: Any) -> Int[Tensor, " layer"]:
+        """How many patches the peak lies from a `Region`: 0 inside, 1 for a neighbour over 8 sides (Chebyshev).
 
         Raises:
-            PositionError: a region of another picture.
+            PositionError: a region of another picture, or a name.
             EmptySelectionError: an empty region, which is nowhere.
         """
-        self._check(region)
+        check_is_of(region, self.span)
         if not len(region):
             raise EmptySelectionError("Distance to a region", "a region with patches", "an empty one")
         places = region.patches.nonzero()
@@ -92,10 +94,8 @@ class AttentionMap:
         Raises:
             PositionError: a region of another picture.
         """
-        if region is not None:
-            self._check(region)
         under = patch_picture(self.span, self.picture, region)
-        return attention_maps(under, self.values.double().numpy(), self.layers)
+        return attention_maps(under, self.values.double().numpy(), self.layers, prefix=self.prefix)
 
     def __repr__(self) -> str:
         n_rows, n_cols = self.span.grid.shape
@@ -111,13 +111,3 @@ class AttentionMap:
         )
         head = "<tr><th>layer</th><th>peak at row, column</th><th>whole picture</th></tr>"
         return f"<b>{escape(repr(self))}</b><table>{head}{rows}</table>"
-
-    def _check(self, region: Region) -> None:
-        has_own_place = bool(self.span.fingerprint)  # pixels alone tell no picture from another
-        if region.span.grid != self.span.grid or has_own_place and region.span != self.span:
-            raise PositionError(
-                "Region belongs to another picture",
-                f"a region of picture {self.span.fingerprint or '?'} at position {self.span.start}",
-                f"{region!r} of picture {region.span.fingerprint or '?'} at position {region.span.start}",
-                "Move it with region.on(map.span).",
-            )
