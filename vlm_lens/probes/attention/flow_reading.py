@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from einops import rearrange, reduce
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vlm_lens.attachments.current_pass import Sequences
@@ -38,6 +38,7 @@ class FlowReading:
         sequences: what the positions are.
         pictures: the pictures, or None.
         images: the pictures as opened, where they are known.
+        is_rolled_out: whether each layer stands for all up to it: the result of `AttentionRollout`.
     """
 
     shares: Float[Tensor, "layer query head group"]
@@ -50,6 +51,7 @@ class FlowReading:
     sequences: Sequences
     pictures: PictureLayout | None = None
     images: tuple[Any, ...] = ()
+    is_rolled_out: bool = False
 
     # Queries
 
@@ -93,14 +95,25 @@ class FlowReading:
                     "Heads of a reading", f"heads that were kept ({kept})", heads, "keeps='heads' keeps all."
                 )
             chosen = [self.heads.index(head) for head in wanted]
+        found = self._chosen(is_kept)
         return replace(
-            self,
-            shares=self.shares[:, is_kept][:, :, chosen],
-            maps=self.maps[:, is_kept][:, :, chosen],
+            found,
+            shares=found.shares[:, :, chosen],
+            maps=found.maps[:, :, chosen],
             heads=None if self.heads is None else tuple(self.heads[place] for place in chosen),
-            rows=self.rows[is_kept],
-            positions=self.positions[is_kept],
         )
+
+    def row(self, row: int) -> "FlowReading":
+        """One row of the batch alone (its pictures, in the vision tower); its number stays.
+
+        Raises:
+            PositionError: a row without queries.
+        """
+        read = [self._row_of(sequence) for sequence in self.rows.tolist()]
+        if row not in read:
+            known = ", ".join(map(str, dict.fromkeys(read)))
+            raise PositionError("Row was not read", f"one of {known}", f"row={row}")
+        return self._chosen(torch.tensor(read) == row)
 
     # Image tokens
 
@@ -114,23 +127,26 @@ class FlowReading:
         of_rows = [self.maps[:, self.rows == row] for row in range(n_rows)]
         return torch.stack([reduce(one, "layer query head image -> layer image", "mean") for one in of_rows])
 
-    def map(self, image: int = 0, row: int = 0) -> AttentionMap:
+    def map(self, image: int = 0, row: int | None = None) -> AttentionMap:
         """Attention over the patches of a picture, mean over the row's queries and heads.
 
         Args:
             image: which image of the row.
-            row: which row of the batch.
+            row: which row of the batch, in the vision tower the row of the picture; None takes the first with queries.
 
         Raises:
             PositionError: the row has no such image, or no query.
         """
+        if row is None:
+            row = self._row_of(int(self.rows[0]))
         place, reading_row, span, columns = self._picture(image, row)
         if not bool((self.rows == reading_row).any()):
             raise PositionError("Map of attention", f"a row with queries: {sorted(set(self.rows.tolist()))}", row)
         values = self.image_attention[reading_row][:, columns.start : columns.stop]
         grid = rearrange(values, "layer (row col) -> layer row col", row=span.grid.n_rows)
         picture = self.images[place] if place < len(self.images) else None
-        return AttentionMap(grid, tuple(map(str, self.layers)), span, row, image, picture)
+        prefix = "rollout up to layer " if self.is_rolled_out else "attention of layer "
+        return AttentionMap(grid, tuple(map(str, self.layers)), span, row, image, picture, prefix)
 
     def histogram(self, n_bins: int = 40) -> AttentionHistogram:
         """How attention to image tokens is distributed, by layer: one value for each query, head and image position."""
@@ -181,7 +197,7 @@ class FlowReading:
             return attention_shares(mean[:, 0], self.groups, names)
         return share_bands(mean.mean(axis=1), mean.std(axis=1), self.groups, names, n=mean.shape[1])
 
-    def plot_map(self, image: int = 0, row: int = 0, region: Any = None) -> "go.Figure":
+    def plot_map(self, image: int = 0, row: int | None = None, region: Any = None) -> "go.Figure":
         """The map over a picture, with a slider over layers; see `map`."""
         return self.map(image, row).plot(region)
 
@@ -193,6 +209,19 @@ class FlowReading:
     def _repr_html_(self) -> str:
         table = self.summary().pivot(index="layer", columns="group", values="mean")[list(self.groups)]
         return f"<b>{escape(repr(self))}</b>{table.to_html(float_format='{:.1%}'.format)}"
+
+    def _chosen(self, is_kept: Bool[Tensor, " query"]) -> "FlowReading":
+        return replace(
+            self,
+            shares=self.shares[:, is_kept],
+            maps=self.maps[:, is_kept],
+            rows=self.rows[is_kept],
+            positions=self.positions[is_kept],
+        )
+
+    def _row_of(self, row: int) -> int:
+        """The row of the batch that a sequence belongs to; in the vision tower each is a picture."""
+        return self.sequences.pictures[row].row if isinstance(self.sequences, PictureLayout) else row
 
     def _picture(self, image: int, row: int) -> tuple[int, int, ImageSpan, range]:
         """A picture's number, the row of its queries, its span, and its patches among the row's image positions."""

@@ -1,7 +1,7 @@
 """The result of direct logit attribution: who adds how much to a logit, and from where."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, NamedTuple
 
@@ -13,8 +13,8 @@ from jaxtyping import Float
 
 from vlm_lens.attachments import Read, Record
 from vlm_lens.attachments.hook_names import heads_of, layers_of
-from vlm_lens.errors import HookError
-from vlm_lens.layout import ImageSpan, TokenLayout
+from vlm_lens.errors import HookError, PositionError
+from vlm_lens.layout import ImageSpan, Region, TokenLayout
 from vlm_lens.plotting import PatchPicture
 from vlm_lens.plotting.attribution_bars import attribution_bars
 from vlm_lens.plotting.attribution_by_head import attribution_by_head
@@ -58,6 +58,24 @@ class LogitAttribution:
     layout: TokenLayout | None
     images: tuple[Any, ...] = ()
 
+    def row(self, row: int) -> "LogitAttribution":
+        """The positions of one row of the batch alone; its number stays.
+
+        Raises:
+            PositionError: a row of which nothing was read.
+        """
+        kept = [place for place, query in enumerate(self.queries) if query.row == row]
+        if not kept:
+            known = ", ".join(map(str, dict.fromkeys(query.row for query in self.queries)))
+            raise PositionError("Row was not read", f"one of {known}", f"row={row}")
+        return replace(
+            self,
+            queries=tuple(self.queries[place] for place in kept),
+            values=self.values[kept],
+            logits=self.logits[kept],
+            sources=None if self.sources is None else self.sources[kept],
+        )
+
     @property
     def error(self) -> float:
         """How far the sum is from the logit, at worst, as a share of the largest contribution."""
@@ -76,6 +94,14 @@ class LogitAttribution:
             raise HookError("Heads were not told apart", "by='head' or 'position'", "by='component'")
         return self.values[query][np.array(wanted)]
 
+    def remainder(self, query: int = 0) -> Float[np.ndarray, "layer head"]:
+        """What each head adds that it reads from no position: 0 but for rounding, unless its `hook_z` was written.
+
+        Raises:
+            HookError: where positions were not told apart.
+        """
+        return self.by_head(query) - self._sources()[query].sum(axis=-1)
+
     def maps(self, query: int = 0, image: int = 0) -> Float[np.ndarray, "layer patch_row patch_col"]:
         """What all heads of each layer together add by reading each patch of a picture.
 
@@ -91,7 +117,7 @@ class LogitAttribution:
         """One row a contribution: row, position, step, explains, component, kind, layer, head, contribution.
 
         Where positions were told apart there is one row for each position that a head read from: with `source`
-        (absolute position), `source_role`, `source_token`, `patch_row`, `patch_col`.
+        (absolute position), `source_role`, `source_token`, `patch_row`, `patch_col`; the rest of a head is `remainder`.
         """
         components = [(one.label, one.kind, one.layer, one.head) for one in self.components]
         if self.sources is None:
@@ -104,13 +130,20 @@ class LogitAttribution:
             return pd.DataFrame(rows, columns=names).astype({"layer": "Int64", "head": "Int64"})
         return pd.concat([self._sources_of(query) for query in range(len(self.queries))], ignore_index=True)
 
-    def plot(self, query: int = 0, image: int = 0) -> Any:
+    def plot(self, query: int = 0, image: int = 0, *, region: Region | None = None) -> Any:
         """Bars by layer; by head a heat map, layers x heads; by position a map over the picture, or bars over tokens.
 
         Args:
             query: which of the positions.
             image: which picture of its row.
+            region: patches to outline, where positions were told apart.
+
+        Raises:
+            PositionError: a picture that the row has not, or a region of another picture.
+            HookError: a region, where positions were not told apart.
         """
+        if region is not None:
+            self._sources()
         title = self._title(query)
         if self.sources is not None:
             row = self.queries[query].row
@@ -118,7 +151,8 @@ class LogitAttribution:
                 names = ["all", *map(str, self.layers)]
                 maps = self.maps(query, image)
                 stacked = np.concatenate([maps.sum(axis=0, keepdims=True), maps])
-                return attribution_maps(self._picture(query, image), stacked, names, title=title, prefix="layers: ")
+                picture = self._picture(query, image, region)
+                return attribution_maps(picture, stacked, names, title=title, prefix="layers: ")
             layout = self.layout
             tokens = () if layout is None else layout.str_tokens(row)
             return attribution_tokens(self.sources[query].sum(axis=(0, 1)), tokens, title=title)
@@ -129,7 +163,8 @@ class LogitAttribution:
 
     def _title(self, query: int) -> str:
         one = self.queries[query]
-        return f"what adds to {one.explains} ({self.logits[query]:+.2f}) at position {one.position}"
+        where = f" of row {one.row}" if len({query.row for query in self.queries}) > 1 else ""
+        return f"what adds to {one.explains} ({self.logits[query]:+.2f}) at position {one.position}{where}"
 
     def _sources(self) -> Float[np.ndarray, "query layer head key_pos"]:
         if self.sources is None:
@@ -140,11 +175,12 @@ class LogitAttribution:
         assert self.layout is not None
         return self.layout.image_span(image, self.queries[query].row)
 
-    def _picture(self, query: int, image: int) -> PatchPicture:
+    def _picture(self, query: int, image: int, region: Region | None) -> PatchPicture:
         row, layout = self.queries[query].row, self.layout
         assert layout is not None
         place = sum(len(spans) for spans in layout.images[:row]) + image % len(layout.images[row])
-        return patch_picture(self._span(query, image), self.images[place] if place < len(self.images) else None)
+        opened = self.images[place] if place < len(self.images) else None
+        return patch_picture(self._span(query, image), opened, region)
 
     def _sources_of(self, query: int) -> pd.DataFrame:
         """The tidy frame of one query, position by position."""
@@ -166,9 +202,11 @@ class LogitAttribution:
     def __repr__(self) -> str:
         best = np.argsort(-np.abs(self.values[0]))[:3]
         most = ", ".join(f"{self.components[place].label} {self.values[0, place]:+.2f}" for place in best)
+        n, one = len(self.queries), self.queries[0]
+        of_first = f"row {one.row}, position {one.position}: " if n > 1 else ""
         return (
-            f"LogitAttribution({len(self.queries)} positions, {len(self.components)} components, "
-            f"{self.queries[0].explains}: {self.logits[0]:+.2f} = {most} ...; sum off by {self.error:.1e})"
+            f"LogitAttribution({n} position{'s' if n > 1 else ''}, {len(self.components)} components; {of_first}"
+            f"{one.explains}: {self.logits[0]:+.2f} = {most} ...; sum off by {self.error:.1e})"
         )
 
     def _repr_html_(self) -> str:

@@ -1,7 +1,7 @@
 """The result of gradient-based probes: how much each position, and so each patch, counts for an answer."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import Any, Literal, NamedTuple
 
@@ -57,6 +57,7 @@ class PatchAttribution:
         tokens: the text of each position of each row; () where positions are patches.
         images: the pictures as opened, where known.
         n_rows: the most steps that were run as one batch.
+        rows: the number of each row (or picture of CLIP) in the batch; None where these are all.
     """
 
     method: str
@@ -70,6 +71,33 @@ class PatchAttribution:
     tokens: tuple[tuple[str, ...], ...] = ()
     images: tuple[Any, ...] = ()
     n_rows: int = 1
+    rows: tuple[int, ...] | None = None
+
+    def row(self, row: int) -> "PatchAttribution":
+        """One row of the batch (or picture of CLIP) alone; its number stays.
+
+        Raises:
+            PositionError: a row that there is not.
+        """
+        place = self._place(row)
+        sequences = [sequence for sequence, of in enumerate(self.row_of) if of == row]
+        pictures = [place for place, seen in enumerate(self.pictures) if seen.row == row]
+        ends = self.completeness
+        return replace(
+            self,
+            explains=self.explains[place : place + 1],
+            answer=self.answer[[place]],
+            signed=self.signed[sequences],
+            absolute=self.absolute[sequences],
+            pictures=tuple(
+                self.pictures[one]._replace(sequence=sequences.index(self.pictures[one].sequence)) for one in pictures
+            ),
+            row_of=(row,) * len(sequences),
+            completeness=None if ends is None else Completeness(ends.answer[[place]], ends.at_baseline[[place]]),
+            tokens=tuple(self.tokens[sequence] for sequence in sequences) if self.tokens else (),
+            images=tuple(self.images[one] for one in pictures) if len(self.images) == len(self.pictures) else (),
+            rows=(row,),
+        )
 
     @property
     def error(self) -> Float[np.ndarray, " row"] | None:
@@ -77,11 +105,18 @@ class PatchAttribution:
         if self.completeness is None:
             return None
         sums = np.zeros(len(self.answer))
-        np.add.at(sums, list(self.row_of), self.signed.sum(axis=1))
+        np.add.at(sums, [self._place(row) for row in self.row_of], self.signed.sum(axis=1))
         return np.abs(sums - (self.completeness.answer - self.completeness.at_baseline))
 
-    def map(self, kind: Kind = "signed", *, image: int = 0, row: int = 0) -> Float[np.ndarray, "patch_row patch_col"]:
+    def map(
+        self, kind: Kind = "signed", *, image: int = 0, row: int | None = None
+    ) -> Float[np.ndarray, "patch_row patch_col"]:
         """The attribution of each patch of a picture.
+
+        Args:
+            kind: with signs, or absolute.
+            image: which picture of the row.
+            row: which row; None takes the first.
 
         Raises:
             PositionError: for a picture that there is not.
@@ -93,7 +128,7 @@ class PatchAttribution:
         patches = values[seen.sequence, seen.start : seen.start + seen.span.grid.n_patches]
         return rearrange(patches, "(row col) -> row col", col=seen.span.grid.n_cols)
 
-    def top(self, n: int, kind: Kind = "absolute", *, image: int = 0, row: int = 0) -> Region:
+    def top(self, n: int, kind: Kind = "absolute", *, image: int = 0, row: int | None = None) -> Region:
         """The n patches that count most, as positions for any intervention or probe.
 
         Raises:
@@ -115,24 +150,47 @@ class PatchAttribution:
         frame = pd.DataFrame(self._rows(), columns=_COLUMNS)
         return frame.astype({"image": "Int64", "position": "Int64", "patch_row": "Int64", "patch_col": "Int64"})
 
-    def plot(self, kind: Kind = "signed", *, image: int = 0, row: int = 0, region: Region | None = None) -> Any:
+    def plot(
+        self, kind: Kind = "signed", *, image: int = 0, row: int | None = None, region: Region | None = None
+    ) -> Any:
         """A map over a picture; bars over the tokens where there is no picture.
 
         Args:
             kind: with signs, or absolute.
             image: which picture of the row.
-            row: which row.
+            row: which row; None takes the first.
             region: patches to outline.
+
+        Raises:
+            PositionError: for a picture that there is not, or a region of another.
         """
-        title = f"{self.method}: what counts for {self.explains[row]} ({self.answer[row]:+.2f})"
+        row = self._or_first(row)
+        place = self._place(row)
+        where = f" in row {row}" if len(self.explains) > 1 else ""
+        title = f"{self.method}: what counts for {self.explains[place]} ({self.answer[place]:+.2f}){where}"
         if not self.pictures:
             values = self.signed if kind == "signed" else self.absolute
-            return attribution_tokens(values[row], self.tokens[row] if self.tokens else (), title=title)
+            return attribution_tokens(values[place], self.tokens[place] if self.tokens else (), title=title)
         seen, place = self._seen(image, row)
         picture = patch_picture(seen.span, self.images[place] if place < len(self.images) else None, region)
         return attribution_maps(picture, self.map(kind, image=image, row=row)[None], [kind], title=title)
 
-    def _seen(self, image: int, row: int) -> tuple[Seen, int]:
+    def _or_first(self, row: int | None) -> int:
+        return row if row is not None else self.rows[0] if self.rows else 0
+
+    def _place(self, row: int) -> int:
+        """Where a row stands among those that are here.
+
+        Raises:
+            PositionError: a row that is not.
+        """
+        here = range(len(self.explains)) if self.rows is None else self.rows
+        if row not in here:
+            raise PositionError("Row was not read", f"one of {', '.join(map(str, here))}", f"row={row}")
+        return here.index(row)
+
+    def _seen(self, image: int, row: int | None) -> tuple[Seen, int]:
+        row = self._or_first(row)
         of_row = [(seen, place) for place, seen in enumerate(self.pictures) if seen.row == row]
         if not -len(of_row) <= image < len(of_row):
             raise PositionError("Picture does not exist", f"a picture of row {row}, which has {len(of_row)}", image)
@@ -146,6 +204,7 @@ class PatchAttribution:
             for patch in range(seen.span.grid.n_patches)
         }
         for sequence, row in enumerate(self.row_of):
+            explains = self.explains[self._place(row)]
             for position in range(self.signed.shape[1]):
                 seen, patch = patches.get((sequence, position), (None, 0))
                 token = self.tokens[sequence][position] if self.tokens else ""
@@ -153,15 +212,19 @@ class PatchAttribution:
                 image = seen.image if seen else None
                 absolute = seen.span.patch_positions[patch] if seen and not self.tokens else position
                 signed, magnitude = self.signed[sequence, position], self.absolute[sequence, position]
-                yield row, image, absolute, token, *place, float(signed), float(magnitude), self.explains[row]
+                yield row, image, absolute, token, *place, float(signed), float(magnitude), explains
 
     def __repr__(self) -> str:
-        found = f"{self.method}: {self.explains[0]} {self.answer[0]:+.2f}, {len(self.pictures)} pictures"
-        if self.error is None or self.completeness is None:
-            return f"PatchAttribution({found})"
-        change = self.completeness.answer[0] - self.completeness.at_baseline[0]
-        total = self.signed[np.array(self.row_of) == 0].sum()
-        return f"PatchAttribution({found}, sum {total:+.4f} of {change:+.4f}, completeness error {self.error[0]:.1e})"
+        n_rows, row = len(self.explains), self._or_first(None)
+        over = f"{len(self.pictures)} picture{'' if len(self.pictures) == 1 else 's'}"
+        over = over if self.pictures else f"{self.signed.shape[1]} positions"
+        rows, of_first = (f"{n_rows} rows, ", f"row {row}: ") if n_rows > 1 else ("", "")
+        found = f"{self.method}: {rows}{over}; {of_first}{self.explains[0]} {self.answer[0]:+.2f}"
+        if self.error is not None and self.completeness is not None:
+            change = self.completeness.answer[0] - self.completeness.at_baseline[0]
+            total = self.signed[np.array(self.row_of) == row].sum()
+            found += f", sum {total:+.4f} of {change:+.4f}, completeness error {self.error[0]:.1e}"
+        return f"PatchAttribution({found})"
 
     def _repr_html_(self) -> str:
         return f"<b>{escape(repr(self))}</b>{self.plot()._repr_html_()}"

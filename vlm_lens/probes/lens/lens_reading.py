@@ -122,7 +122,7 @@ class LensReading:
         return TopTokens(named.reshape(self.top_ids.shape), self.top_probabilities.astype(np.float64))
 
     def row(self, row: int) -> "LensReading":
-        """One row of the batch alone.
+        """One row of the batch alone; its number stays.
 
         Raises:
             PositionError: a row of which nothing was read.
@@ -148,7 +148,7 @@ class LensReading:
     # Maps over a picture
 
     def patches(
-        self, value: str = "probability", target: str | None = None, *, image: int = 0, row: int = 0
+        self, value: str = "probability", target: str | None = None, *, image: int = 0, row: int | None = None
     ) -> Float[np.ndarray, "state patch_row patch_col"]:
         """A value at each patch of a picture; NaN where a patch was not read.
 
@@ -156,7 +156,7 @@ class LensReading:
             value: "probability", "log_probability" or "rank" of a target, or "entropy".
             target: its name; None where there is only one.
             image: which image of the row.
-            row: the row of the batch; in a vision tower the picture.
+            row: the row of the batch, in a vision tower the picture; None takes the first that was read.
 
         Raises:
             InputError: a target that was not asked for, or another value.
@@ -164,6 +164,7 @@ class LensReading:
         """
         if value not in VALUES:
             raise InputError("Value of the lens", f"one of {', '.join(VALUES)}", repr(value))
+        row = self._or_first(row)
         which = self._is_patch(row, image)
         if value == "entropy":
             chosen = self.entropy[:, which]
@@ -175,7 +176,7 @@ class LensReading:
         found[:, places.patch_rows, places.patch_cols] = chosen
         return found
 
-    def top_patches(self, *, image: int = 0, row: int = 0) -> Any:
+    def top_patches(self, *, image: int = 0, row: int | None = None) -> Any:
         """The best tokens at each patch of a picture: a `TopTokens` [state patch_row patch_col rank].
 
         A patch that was not read has empty tokens of probability 0.
@@ -185,6 +186,7 @@ class LensReading:
         """
         from vlm_lens.plotting import TopTokens
 
+        row = self._or_first(row)
         which = self._is_patch(row, image)
         here, grid = self._at(which), span_of(self.layout, row, image).grid
         top, shape = here.top, (len(self.states), *grid.shape, self.top_ids.shape[-1])
@@ -192,6 +194,9 @@ class LensReading:
         tokens[:, here.places.patch_rows, here.places.patch_cols] = top.tokens
         probabilities[:, here.places.patch_rows, here.places.patch_cols] = top.probabilities
         return TopTokens(tokens, probabilities)
+
+    def _or_first(self, row: int | None) -> int:
+        return int(self.places.rows[0]) if row is None else row
 
     def _is_patch(self, row: int, image: int) -> Bool[np.ndarray, " place"]:
         which = self.places.is_patch_of(row, image)
@@ -240,16 +245,22 @@ class LensReading:
 
         Args:
             kind: "map", the words over the picture with a slider through the layers, or "strip", layers side by side;
-                "tokens", a table of layers and positions; "layers", of layers and ranks at one position. None takes
-                the map where patches were read, and else what fits the number of positions.
+                "tokens", a table of layers and positions; "layers", of layers and ranks at one position; "targets" or
+                "entropy", lines over layers, of several positions the mean. None takes the map where patches were
+                read, and else what fits the number of positions.
             row: the row of the batch; None takes the first that was read.
             image: which image of the row, for the maps.
             region: patches to outline.
-            options: of the figure: see `lens_map`, `lens_strip`, `lens_table`, `lens_by_layer` in `vlm_lens.plotting`.
+            options: of the figure: see `lens_map`, `lens_strip`, `lens_table`, `lens_by_layer`, `lens_lines` in
+                `vlm_lens.plotting`.
+
+        Raises:
+            InputError: an unknown kind.
+            PositionError: a row or image that was not read, or a region of another picture.
         """
         from vlm_lens.probes.lens.lens_figures import lens_figure
 
-        return lens_figure(self, kind, int(self.places.rows[0]) if row is None else row, image, region, options)
+        return lens_figure(self, kind, self._or_first(row), image, region, options)
 
     def __repr__(self) -> str:
         n_rows, targets = len(set(self.places.rows.tolist())), f", targets {list(self.targets)}" if self.targets else ""

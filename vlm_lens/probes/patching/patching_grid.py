@@ -1,6 +1,6 @@
 """What `ActivationPatching` found: the metric of each patch, beside that of the run without one and of the source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from itertools import product
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from vlm_lens.errors import InputError
+from vlm_lens.errors import InputError, PositionError
 from vlm_lens.plotting.patching_heatmaps import patching_heatmaps
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ class PatchingGrid:
         clean: the metric of the source, or None where it is unknown.
         metric: its name.
         n_rows: of the batch.
+        only_row: which row these numbers are of, where they were taken from those of a batch.
     """
 
     cells: Float[np.ndarray, "kind layer group head row"]
@@ -41,6 +42,26 @@ class PatchingGrid:
     clean: Float[np.ndarray, " row"] | None
     metric: str
     n_rows: int
+    only_row: int | None = None
+
+    def row(self, row: int) -> "PatchingGrid":
+        """One row of the batch alone.
+
+        Raises:
+            InputError: a metric that gave one number for the whole batch.
+            PositionError: a row that there is not.
+        """
+        known = range(self.n_rows) if self.only_row is None else (self.only_row,)
+        if row not in known:
+            raise PositionError("Row was not read", f"one of {', '.join(map(str, known))}", f"row={row}")
+        if len(self.corrupted) != len(known):
+            advice = "LogitDifference and the other metrics of answers do."
+            raise InputError("Row of a grid", f"a metric of one number a row ({self.n_rows})", "one number", advice)
+        place = known.index(row)
+        clean = None if self.clean is None else self.clean[[place]]
+        return replace(
+            self, cells=self.cells[..., [place]], corrupted=self.corrupted[[place]], clean=clean, n_rows=1, only_row=row
+        )
 
     @property
     def axes(self) -> tuple[str, ...]:
@@ -77,7 +98,7 @@ class PatchingGrid:
         Columns kind, layer, position, head, row, value, corrupted, clean, recovered.
         """
         heads = (None,) if self.heads is None else self.heads
-        rows = range(len(self.corrupted)) if "row" in self.axes else (None,)
+        rows = range(len(self.corrupted)) if "row" in self.axes else (self.only_row,)
         places = product(self.kinds, self.layers, self.positions, heads, rows)
         frame = pd.DataFrame(list(places), columns=["kind", "layer", "position", "head", "row"])
         clean = np.full(len(self.corrupted), np.nan) if self.clean is None else self.clean

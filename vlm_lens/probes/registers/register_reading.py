@@ -1,6 +1,6 @@
 """What `RegisterTokens` found: the norm of every patch, and the region of those that stand out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +39,8 @@ class RegisterReading:
     hook: str
     images: tuple[Any, ...] = ()
 
-    def region(self, image: int = 0, row: int = 0) -> Region:
-        """The register tokens of a picture.
+    def region(self, image: int = 0, row: int | None = None) -> Region:
+        """The register tokens of a picture of a row; None takes the first row.
 
         Raises:
             PositionError: the row has no such image.
@@ -62,13 +62,36 @@ class RegisterReading:
             }
         )
 
-    def plot(self, image: int = 0, row: int = 0) -> "go.Figure":
-        """The norms over a picture, its register tokens outlined."""
+    def row(self, row: int) -> "RegisterReading":
+        """One row of the batch alone; its number stays.
+
+        Raises:
+            PositionError: a row without pictures.
+        """
+        kept = [number for number, region in enumerate(self.regions) if region.row == row]
+        if not kept:
+            known = ", ".join(map(str, dict.fromkeys(region.row for region in self.regions)))
+            raise PositionError("Row has no pictures", f"one of {known}", f"row={row}")
+        images = tuple(self.images[number] for number in kept) if self.images else ()
+        regions = tuple(self.regions[number] for number in kept)
+        return replace(self, norms=self.norms[kept], thresholds=self.thresholds[kept], regions=regions, images=images)
+
+    def plot(self, image: int = 0, row: int | None = None, *, region: Region | None = None) -> "go.Figure":
+        """The norms over a picture, its register tokens outlined.
+
+        Args:
+            image: which image of the row.
+            row: the row of the batch; None takes the first.
+            region: patches to outline besides, as those of an object.
+
+        Raises:
+            PositionError: the row has no such image, or a region of another picture.
+        """
         number = self._number(image, row)
-        region = self.regions[number]
+        span = self.regions[number].span
         picture = self.images[number] if number < len(self.images) else None
         return norm_map(
-            patch_picture(region.span, picture, region),
+            patch_picture(span, picture, region),
             self.norms[number].double().numpy(),
             float(self.thresholds[number]),
         )
@@ -86,7 +109,8 @@ class RegisterReading:
         head = "<tr><th>row</th><th>image</th><th>register tokens</th><th>threshold</th></tr>"
         return f"<b>{escape(repr(self))}</b><table>{head}{rows}</table>"
 
-    def _number(self, image: int, row: int) -> int:
+    def _number(self, image: int, row: int | None) -> int:
+        row = self.regions[0].row if row is None else row
         for number, region in enumerate(self.regions):
             if (region.row, region.image) == (row, image):
                 return number
