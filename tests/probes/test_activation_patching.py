@@ -17,6 +17,7 @@ from vlm_lens import (
     ActivationPatch,
     ActivationPatching,
     AttentionKnockout,
+    Except,
     HookedVLM,
     Inputs,
     LogitDifference,
@@ -228,6 +229,39 @@ def test_groups_that_do_not_occur_are_refused_or_left_blank(vlm: HookedVLM, inpu
     assert np.isnan(grid.values[:, 1]).all() and np.isfinite(grid.values[:, 0]).all()
     nothing = replace(patch, positions=["newline"], on_empty="skip")
     assert vlm.run(inputs, nothing)[nothing] is None
+
+
+def test_what_is_no_metric_is_refused_at_once(vlm: HookedVLM, other: Inputs) -> None:
+    source = vlm.run(other, names_filter="blocks.0.hook_resid_pre")
+    for given in (" Yes", 400, None, LogitDifference):
+        with pytest.raises(InputError, match="metric of ActivationPatching: expected a metric or a function of logits"):
+            ActivationPatching(source, given)
+
+
+def test_groups_in_a_list_keep_apart(vlm: HookedVLM, inputs: Inputs, other: Inputs) -> None:
+    source = vlm.run(other, names_filter="blocks.0.hook_resid_pre")
+    rows = [inputs.layout.patches(rows=number) for number in range(2)]  # of one size, so of one representation
+    with pytest.raises(InputError, match="groups with different names, got 2 called Region.*Name them"):
+        vlm.run(inputs, ActivationPatching(source, metric, rows, layers=0))
+    named = ActivationPatching(source, metric, dict(zip("ab", rows, strict=True)), layers=0, shows_progress=False)
+    assert grid_of(vlm, inputs, named).positions == ("a", "b")
+    single = replace(named, positions=Except("image", but=rows[0]))
+    assert grid_of(vlm, inputs, single).values.shape == (1, 1)
+
+
+def test_the_other_spelling_of_an_answer_is_pointed_at() -> None:
+    demo = HookedVLM.demo()
+    black, white = (
+        demo.prepare(np.full((192, 192, 3), shade, dtype=np.uint8), "Is there a cat in this image?")
+        for shade in (0, 255)
+    )
+    source = demo.run(white, names_filter="blocks.0.hook_resid_pre")
+    answer = LogitDifference(" No", " Yes")
+    patching = ActivationPatching(source, answer, ["last"], layers=0, shows_progress=False)
+    demo.run(black, patching)  # warnings are errors
+    for metric, said in ((LogitDifference(" No", "Yes"), " Yes"), (Probability("No"), " No")):
+        with pytest.warns(UserWarning, match=f"The model says '{said}' rather than '{said[1:]}'"):
+            demo.run(black, replace(patching, metric=metric))
 
 
 def test_what_cannot_be_patched_is_refused_before_the_model_runs(

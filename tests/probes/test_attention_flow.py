@@ -215,6 +215,15 @@ def test_rows_after_a_rows_end_are_left_out(vlm: HookedVLM, inputs: Inputs) -> N
     assert_sums_to_one(reading)
 
 
+def test_groups_in_a_list_are_called_what_they_say(vlm: HookedVLM, inputs: Inputs) -> None:
+    region = inputs.layout.patches(rows=0)
+    listed, named = AttentionFlow(groups=[region, "question"]), AttentionFlow(groups={"a": region, "b": "question"})
+    single = AttentionFlow(groups="image")
+    run = vlm.run(inputs, listed, named, single)
+    assert run[listed].groups == (repr(region), "question", "other") and run[single].groups == ("image", "other")
+    assert torch.equal(run[listed].shares, run[named].shares)
+
+
 def test_a_named_tokens_attention_is_that_of_its_own_row(vlm: HookedVLM, inputs: Inputs) -> None:
     flow = AttentionFlow("all")
     reading = vlm.run(inputs, flow)[flow].at({1: [22, 23]})
@@ -286,6 +295,10 @@ def test_what_cannot_be_meant_is_refused(
         (dict(keeps="median"), "keeps to be 'mean' or 'heads'"),
         (dict(rest="none"), "rest to be"),
         (dict(groups={"other": "image"}), "groups without 'other'"),
+        (
+            dict(groups=["image", "image"]),
+            "groups of AttentionFlow: expected groups with different names, got 2 called",
+        ),
     ],
 )
 def test_options_that_do_not_exist_are_refused(options: dict[str, Any], message: str) -> None:

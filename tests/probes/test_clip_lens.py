@@ -188,3 +188,11 @@ def test_texts_need_a_tokenizer_and_a_vision_tower_alone_has_no_words() -> None:
     assert n_places == 1 + tiny.grid_for(tiny.vision.cfg.image_size).n_patches
     with pytest.raises(HookError, match="HookedCLIP"):
         HookedTransformer.from_hf(new_clip().vision_model).run(pixels["pixel_values"], made)
+
+
+def test_candidates_are_those_that_were_given() -> None:
+    vectors = clip().candidates(["a photo of a cat.", "a photo of a dog."]).vectors.clone()
+    lens = LogitLens(tower="vision", candidates=vectors, positions="cls", layers=-1)
+    before = clip().run(inputs(), lens)[lens].top_probabilities
+    vectors.zero_()
+    assert np.array_equal(clip().run(inputs(), lens)[lens].top_probabilities, before)

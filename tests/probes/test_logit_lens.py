@@ -304,6 +304,18 @@ def test_padding_alone_is_refused_or_skipped() -> None:
     assert vlm.run(inputs, skipped)[skipped] is None
 
 
+def test_the_other_spelling_of_a_target_is_pointed_at() -> None:
+    _, inputs = cat_reading()
+    assert demo().to_single_token("Yes") != demo().to_single_token(" Yes")
+    for targets in (["Yes"], {"yes": ["Yes"]}):
+        with pytest.warns(UserWarning, match="The model says ' Yes' rather than 'Yes' here"):
+            lens = LogitLens(targets=targets, positions="last")
+            _ = demo().run(inputs, lens)[lens]
+    for named in ([" Yes"], {"yes": ["Yes", " Yes"]}, [" Yes", "Yes"], demo().to_single_token("Yes")):
+        lens = LogitLens(targets=named, positions="last")
+        _ = demo().run(inputs, lens)[lens]  # warnings are errors
+
+
 def test_what_was_not_read_is_not_shown() -> None:
     reading, _ = cat_reading()
     with pytest.raises(InputError, match="Target was not read: expected one of 'cat', 'yes or no', got 'dog'"):

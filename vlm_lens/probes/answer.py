@@ -2,7 +2,7 @@
 
 import operator
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,18 +61,39 @@ def contrasts_of(model: Any, target: Target, against: Target, n_rows: int) -> tu
 
 def warn_of_spelling(model: Any, *targets: Target, logits: Float[Tensor, "query d_vocab"]) -> None:
     """Warn of a text whose other spelling, with a leading space or without, is what the model would rather say."""
-    texts = {text for one in targets for text in _texts(one)}
-    for text in sorted(texts):
-        token, other = model.to_single_token(text), _other_spelling(model, text)
-        if other is None or other == token:
-            continue
+    for text, token, other in _spelled_twice(model, targets):
         if bool((logits[:, other] > logits[:, token]).all()):
-            spelled = model.to_single_str_token(other)
-            warnings.warn(
-                f"The model says {spelled!r} rather than {text!r} here: they are two tokens. "
-                f"Did you mean target={spelled!r}?",
-                stacklevel=2,
-            )
+            _warn(model, text, other)
+
+
+def warn_of_unread_spelling(model: Any, targets: Target, *, read: Set[int], followed: Set[int]) -> None:
+    """Warn of a text that is nowhere among what was read best, while its other spelling is.
+
+    Args:
+        model: what ran.
+        targets: texts; a mapping's values too.
+        read: the tokens among the best anywhere.
+        followed: the tokens of all targets: both spellings together are no mistake.
+    """
+    for text, token, other in _spelled_twice(model, [targets]):
+        if other in read and token not in read and other not in followed:
+            _warn(model, text, other)
+
+
+def _spelled_twice(model: Any, targets: Iterable[Target]) -> Iterator[tuple[str, int, int]]:
+    """The texts that are a token in both spellings, with both."""
+    for text in sorted({text for one in targets for text in _texts(one)}):
+        token, other = int(model.to_single_token(text)), _other_spelling(model, text)
+        if other is not None and other != token:
+            yield text, token, other
+
+
+def _warn(model: Any, text: str, other: int) -> None:
+    spelled = model.to_single_str_token(other)
+    warnings.warn(
+        f"The model says {spelled!r} rather than {text!r} here: they are two tokens. Did you mean {spelled!r}?",
+        stacklevel=3,
+    )
 
 
 def check_has_vocabulary(model: Any, one: Any) -> None:

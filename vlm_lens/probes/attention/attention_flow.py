@@ -1,6 +1,6 @@
 """Where attention goes: the share that each query gives to each role or region, and to each image token."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from vlm_lens.errors import EmptySelectionError, InputError
 from vlm_lens.layout import Selector
 from vlm_lens.probes.attention.flow_reading import FlowReading
 from vlm_lens.probes.attention.key_groups import KeyGroups
+from vlm_lens.probes.named_groups import named_groups
 
 Pattern = Float[Tensor, "batch head_index query_pos key_pos"]
 
@@ -58,8 +59,8 @@ class AttentionFlow(Reader):
     Attributes:
         queries: whose attention; `predicting` are the rows that produce the generated tokens. For the vision tower
             say `"cls"`, `"patches"` or a region.
-        groups: a name for each selector of keys; None for every role that occurs (`cls` and `patches` in the vision
-            tower). They may not overlap.
+        groups: a name for each selector of keys, or a list of these, such as `["image", "question"]`; None for every
+            role that occurs (`cls` and `patches` in the vision tower). They may not overlap.
         layers: "all", a range, a list, or a tuple of two depths such as `(0.5, 1.0)`.
         heads: which; None for all.
         tower: "decoder", "vision" or "text".
@@ -75,7 +76,7 @@ class AttentionFlow(Reader):
     """
 
     queries: Selector = "predicting"
-    groups: Mapping[str, Selector] | None = None
+    groups: Any = None
     layers: Any = "all"
     heads: Any = None
     tower: Literal["decoder", "vision", "text"] = "decoder"
@@ -92,7 +93,8 @@ class AttentionFlow(Reader):
     @property
     def key_groups(self) -> KeyGroups:
         """The groups given, and the rest."""
-        return KeyGroups(self.groups or {}, self.rest)
+        groups = {} if self.groups is None else named_groups(self.groups, "groups of AttentionFlow")
+        return KeyGroups(groups, self.rest)
 
     def hook_names(self, model: Any) -> list[str]:
         """The pattern of each of its layers."""

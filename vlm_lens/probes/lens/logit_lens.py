@@ -13,9 +13,10 @@ from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.hook_names import layers_of
 from vlm_lens.attachments.towers import Tower, tower_named
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
-from vlm_lens.layout import Selector
+from vlm_lens.layout import Except, Selector
 from vlm_lens.model.candidates import Candidates
 from vlm_lens.model.two_towers import TwoTowers
+from vlm_lens.probes.answer import warn_of_unread_spelling
 from vlm_lens.probes.lens.lens_reading import LensReading
 from vlm_lens.probes.lens.lens_statistics import LensStatistics, lens_statistics
 from vlm_lens.probes.lens.lens_targets import Groups, target_groups
@@ -42,13 +43,14 @@ class LogitLens(Reader):
         top_k: how many of the best tokens to keep.
         targets: tokens to follow: a token id, a string that is one token (`" cat"`), a list of these, or a mapping
             from a name to its aliases, whose probabilities are summed before the sum is ranked among all other tokens.
-            Rank 1 is the best; outputs that tie share the better rank. For CLIP, names or numbers of candidates.
+            Rank 1 is the best; outputs that tie share the better rank. A warning names the other spelling (`"cat"`,
+            `" cat"`) where only that is among the best of any state. For CLIP, names or numbers of candidates.
         layers: "all"; "embed"; a layer, or what else means layers (a range, a list, `(0.5, 1.0)`, -1 for the last); a
             list may have "embed" in it.
         positions: which positions.
         tower: "decoder", or "vision" of a `HookedCLIP`.
-        candidates: for the vision tower: whole texts, what `clip.candidates(texts)` gives, or vectors [candidate
-            d_embed].
+        candidates: for the vision tower: a whole text or several, what `clip.candidates(texts)` gives, or vectors
+            [candidate d_embed].
         memory: bytes of the lens's own tensors at once, beside model and result; places are read so many at a time. A
             library's kernels take buffers of their own besides (benchmarks/lens_memory.py has the whole).
 
@@ -66,14 +68,18 @@ class LogitLens(Reader):
     layers: Any = "all"
     positions: Selector = "all"
     tower: Literal["decoder", "vision"] = "decoder"
-    candidates: Sequence[str] | Candidates | Tensor | None = None
+    candidates: str | Sequence[str] | Candidates | Tensor | None = None
     memory: int = 256 * MEBIBYTE
+
+    def __post_init__(self) -> None:
+        if isinstance(self.candidates, Tensor):
+            object.__setattr__(self, "candidates", self.candidates.detach().clone())  # it changes no more
 
     def hook_names(self, model: Any) -> list[str]:
         """The stream into block 0 and after each layer, of those chosen.
 
         Raises:
-            HookError: a tower that the model has not, or that says nothing.
+            HookError: a tower that the model has not, or that says nothing; layers by an unknown name.
         """
         return list(self.states(model))
 
@@ -82,9 +88,14 @@ class LogitLens(Reader):
         tower = self._readable_tower(model)
         layers = self.layers
         has_embed = isinstance(layers, str) and layers in ("all", EMBED)
-        if not isinstance(layers, str | int | slice | range | tuple):
+        is_depths = isinstance(layers, tuple) and all(isinstance(one, float) for one in layers)
+        if not isinstance(layers, str | int | slice | range | Except) and not is_depths:
             layers = list(layers)
             has_embed = EMBED in layers
+        named = [layers] if isinstance(layers, str) else layers if isinstance(layers, list) else []
+        if unknown := [one for one in named if isinstance(one, str) and one not in ("all", EMBED)]:
+            rule = f"'all', {EMBED!r}, numbers or a range of layers, or a tuple of two depths"
+            raise HookError(f"Layers of {self!r}", rule, repr(unknown[0]))
             layers = [layer for layer in layers if layer != EMBED]
         states = {tower.hook_name(0, "hook_resid_pre"): EMBED} if has_embed else {}
         if isinstance(layers, str) and layers == EMBED or has_embed and layers == []:
@@ -119,12 +130,12 @@ class LogitLens(Reader):
             states, groups = activation.detach()[is_read], list(lens.groups.values())
             statistics = lens_statistics(states, lens.read_out, self.top_k, groups, self.memory)
         rows, columns = is_read.cpu().nonzero(as_tuple=True)
-        return LensRead(rows, columns + here.span.start, statistics)
+        return LensRead(rows, columns + here.span.start, statistics, lens)
 
     def result(self, reads: Sequence[Read], record: Record) -> LensReading:
         """All states side by side, over all positions that were run."""
         tower = self._readable_tower(record.model)
-        lens = self._lens(record.model, {})
+        lens = reads[0].value.lens if reads else self._lens(record.model, {})
         if tower.name == "vision":
             has_class_token = tower.transformer.cfg.has_class_token
             layout: Any = record.pictures and record.pictures.with_class_tokens(int(bool(has_class_token)))
@@ -141,7 +152,12 @@ class LogitLens(Reader):
             )
             for state, parts in by_state.items()
         }
-        return LensReading.of(states, tuple(lens.groups), lens.names_of, layout, record.images)
+        reading = LensReading.of(states, tuple(lens.groups), lens.names_of, layout, record.images)
+        if tower.name == "decoder" and tower.transformer.tokenizer is not None:
+            followed = {one for group in lens.groups.values() for one in group}
+            read_best = set(reading.top_ids.ravel().tolist())
+            warn_of_unread_spelling(tower.transformer, self.targets, read=read_best, followed=followed)
+        return reading
 
     def _readable_tower(self, model: Any) -> Tower:
         """The tower, if its stream can be read as words.
@@ -208,6 +224,7 @@ class LensRead(NamedTuple):
     rows: Int[Tensor, " place"]
     positions: Int[Tensor, " place"]
     statistics: LensStatistics
+    lens: "_Lens"
 
 
 class _Lens(NamedTuple):

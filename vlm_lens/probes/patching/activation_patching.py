@@ -1,6 +1,6 @@
 """Activation patching as a grid: layers x positions x kind of activation, each patched by itself."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple
 
@@ -18,8 +18,9 @@ from vlm_lens.attachments.source import Source
 from vlm_lens.attachments.towers import n_heads_at, tower_named
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
 from vlm_lens.interventions import ActivationPatch
-from vlm_lens.layout import PictureLayout, Region, TokenLayout
-from vlm_lens.probes.patching.answer_metrics import AnswerMetric, Metric, last_logits
+from vlm_lens.layout import PictureLayout, TokenLayout
+from vlm_lens.probes.named_groups import named_groups
+from vlm_lens.probes.patching.answer_metrics import AnswerMetric, last_logits
 from vlm_lens.probes.patching.patching_grid import PatchingGrid
 
 _IN_THE_BLOCK = ("resid_", "attn_out", "mlp_out", "mlp_in", "attn_in", "q_input", "k_input", "v_input")
@@ -61,7 +62,7 @@ class ActivationPatching(Measure):
     """
 
     source: Any
-    metric: AnswerMetric | Metric
+    metric: Any
     positions: Any = None
     kind: str | Sequence[str] = "resid_pre"
     layers: Any = "all"
@@ -71,6 +72,11 @@ class ActivationPatching(Measure):
     source_row: int | None = None
     source_layout: TokenLayout | PictureLayout | None = None
     shows_progress: bool = True
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.metric, AnswerMetric) and (isinstance(self.metric, type) or not callable(self.metric)):
+            rule, advice = "a metric or a function of logits", "Say which: LogitDifference(' Yes', ' No')."
+            raise InputError("metric of ActivationPatching", rule, repr(self.metric), advice)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -107,8 +113,11 @@ class ActivationPatching(Measure):
         wanted = [name not in empty for name in groups]
         cells = [cell for cell in self._cells(again.model, groups, heads) if wanted[cell.place[2]]]
         corrupted = self._number(again.model, again.logits, again.record.layout)
+        if isinstance(self.metric, AnswerMetric):
+            self.metric.warn_of_spelling(again.model, last_logits(again.logits, again.record.layout))
         values = np.full((len(self.kinds), len(layers), len(groups), len(heads), len(corrupted)), np.nan)
-        found = tqdm(self._patched(again, cells), total=len(cells), disable=not self.shows_progress)
+        bar = dict(desc=self.label, unit="patch", total=len(cells), disable=not self.shows_progress)
+        found = tqdm(self._patched(again, cells), **bar)
         for cell, logits in zip(cells, found, strict=True):
             values[cell.place] = self._number(again.model, logits, again.record.layout)
         return PatchingGrid(
@@ -188,10 +197,7 @@ class ActivationPatching(Measure):
             if isinstance(sequences, TokenLayout) and sequences.n_rows == 1:
                 names = [f" {text}" for text in sequences.str_tokens()]
             return {f"{position}{name}": position for position, name in enumerate(names)}
-        if isinstance(given, Mapping) and all(isinstance(name, str) for name in given):
-            return dict(given)
-        is_several = isinstance(given, Iterable) and not isinstance(given, str | Region | Mapping | Tensor | np.ndarray)
-        return {one if isinstance(one, str) else repr(one): one for one in (list(given) if is_several else [given])}
+        return named_groups(given, f"positions of {self!r}")
 
     def _number(self, model: Any, logits: Tensor, layout: TokenLayout | None) -> np.ndarray:
         """What the metric says: one number, or one a row."""

@@ -1,7 +1,7 @@
 """What a run says of an answer, as one number a row: difference of logits, probability, log-probability."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +11,7 @@ from torch import Tensor
 
 from vlm_lens.errors import InputError
 from vlm_lens.layout import TokenLayout
-from vlm_lens.probes.answer import Contrast, Target, contrasts_of
-
-Metric = Callable[[Tensor], Any]
-"""A function of logits `[batch pos d_vocab]` that gives one number, or one a row."""
+from vlm_lens.probes.answer import Contrast, Target, contrasts_of, warn_of_spelling
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,16 @@ class AnswerMetric(ABC):
         """
         if self.target is None:
             raise InputError(f"Target of {self!r}", "a token", "None", "Say the answer: ' Yes'.")
-        return contrasts_of(model, self.target, getattr(self, "against", None), n_rows)
+        return contrasts_of(model, self.target, self._against, n_rows)
+
+    def warn_of_spelling(self, model: Any, logits: Float[Tensor, "batch d_vocab"]) -> None:
+        """Warn of an answer whose other spelling, with a leading space or without, the model would rather say."""
+        warn_of_spelling(model, self.target, self._against, logits=logits)
+
+    @property
+    def _against(self) -> Target:
+        """The other answer, of metrics that have one."""
+        return getattr(self, "against", None)
 
 
 @dataclass(frozen=True)
