@@ -240,6 +240,15 @@ def test_the_other_spelling_of_an_answer_is_pointed_at(demo: HookedVLM) -> None:
         demo.run(inputs, DirectLogitAttribution("Yes"))
 
 
+def test_what_it_cannot_tell_apart_is_refused_at_once(demo: HookedVLM) -> None:
+    with pytest.raises(InputError, match="by to be 'component', 'head' or 'position', got 'layer'. 'component' has"):
+        DirectLogitAttribution(by="layer")
+    inputs = demo.prepare(np.zeros((192, 192, 3), dtype=np.uint8), "Is there a cat in this image?")
+    probe = DirectLogitAttribution(" Yes")
+    with pytest.raises(HookError, match="Positions were not told apart"):
+        demo.run(inputs, probe)[probe].plot(region=inputs.layout.patches(rows=0))
+
+
 def test_results_are_tidy_and_drawn(demo: HookedVLM) -> None:
     inputs = demo.prepare(np.zeros((192, 192, 3), dtype=np.uint8), "Is there a cat in this image?")
     probes = [DirectLogitAttribution(" Yes", " No", by=by) for by in ("component", "head", "position")]

@@ -1,6 +1,7 @@
 """Gradient times input and integrated gradients against plain loops over `transformers` and autograd."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,15 @@ from torch import Tensor
 from tests.interventions.plain_transformers import Plain
 from tests.model.tiny_vlms import FAMILIES, padded_on_the_right, tiny_checkpoint, tiny_inputs, tiny_vlm
 from tests.tiny_models import new_clip, random_pixels
-from vlm_lens import AttentionKnockout, Except, GradientTimesInput, HookedCLIP, HookedVLM, IntegratedGradients
+from vlm_lens import (
+    AttentionKnockout,
+    AttentionRelevance,
+    Except,
+    GradientTimesInput,
+    HookedCLIP,
+    HookedVLM,
+    IntegratedGradients,
+)
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError, VlmLensError
 from vlm_lens.probes.attribution.quadrature import quadrature
 
@@ -248,6 +257,35 @@ def test_gradients_are_kept_where_the_caller_keeps_none() -> None:
         close(vlm.run(inputs, probe)[probe].signed, expected)
     with torch.inference_mode():
         close(vlm.run(inputs, probe)[probe].signed, expected)
+
+
+def test_a_text_is_explained_where_it_has_vectors() -> None:
+    demo = HookedVLM.demo()
+    for probe in (
+        GradientTimesInput(" Yes"),
+        IntegratedGradients(" Yes"),
+        GradientTimesInput(hook="vision.hook_embed"),
+    ):
+        with pytest.raises(EmptySelectionError, match="got text alone. For the tokens of a text: hook='hook_embed'"):
+            demo.run("Is it a cat?", probe)
+        skipped = replace(probe, on_empty="skip")
+        assert demo.run("Is it a cat?", skipped)[skipped] is None
+    line = IntegratedGradients(" Yes", hook="hook_embed", positions="text")
+    found = demo.run("Is it a cat?", line)[line]
+    assert found.error is not None and found.error.max() < 1e-3
+    assert len(found.to_dataframe()) == found.signed.size and f"{found.signed.shape[1]} positions" in repr(found)
+    relevance = AttentionRelevance(" Yes")
+    assert f": {found.signed.shape[1]} positions;" in repr(demo.run("Is it a cat?", relevance)[relevance])
+
+
+@pytest.mark.parametrize("kind", [torch.tensor, np.array], ids=["tensor", "array"])
+def test_a_baseline_is_the_one_that_was_given(kind: Callable[[Any], Any]) -> None:
+    vlm = tiny_vlm()
+    inputs, given = tiny_inputs(vlm), kind([0.5] * 24)
+    probe = IntegratedGradients(FOR, baseline=given, n_steps=2)
+    before = vlm.run(inputs, probe)[probe].signed
+    given[:] = 0.0
+    assert np.array_equal(vlm.run(inputs, probe)[probe].signed, before)
 
 
 def test_results_are_drawn_over_the_picture() -> None:

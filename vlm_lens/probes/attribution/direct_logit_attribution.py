@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from einops import einsum, rearrange
@@ -20,6 +20,7 @@ from vlm_lens.probes.attribution.logit_attribution import LogitAttribution, attr
 from vlm_lens.probes.attribution.residual_ledger import Component, Page, ResidualLedger
 
 _STREAM = ("hook_resid_pre", "hook_attn_out", "hook_resid_mid", "hook_mlp_out", "hook_resid_post")
+_READ_IN_A_LAYER = {"component": (), "head": ("hook_z",), "position": ("hook_v", "hook_pattern", "hook_z")}
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +56,16 @@ class DirectLogitAttribution(Reader):
     target: Target = None
     against: Target = None
     positions: Selector = "last"
-    by: Literal["component", "head", "position"] = "component"
+    by: str = "component"
     layers: Any = "all"
     heads: Any = None
+
+    def __post_init__(self) -> None:
+        if self.by not in _READ_IN_A_LAYER:
+            advice = "'component' has one number for each layer's attention and MLP." if self.by == "layer" else ""
+            raise InputError(
+                "DirectLogitAttribution", "by to be 'component', 'head' or 'position'", repr(self.by), advice
+            )
 
     def hook_names(self, model: Any) -> list[str]:
         """The additions to the stream, the final norm's scale, the logits; of split layers `hook_z`, `v`, pattern."""
@@ -67,8 +75,7 @@ class DirectLogitAttribution(Reader):
             "hook_pos_embed",
             *(f"blocks.{n}.{hook}" for n in range(model.cfg.n_layers) for hook in _STREAM),
         ]
-        per_layer = {"component": (), "head": ("hook_z",), "position": ("hook_v", "hook_pattern", "hook_z")}[self.by]
-        names += [f"blocks.{n}.attn.{hook}" for n in self._split_layers(model) for hook in per_layer]
+        names += [f"blocks.{n}.attn.{hook}" for n in self._split_layers(model) for hook in _READ_IN_A_LAYER[self.by]]
         names = [name for name in model.hook_dict if name in set(names)]
         return [*names, "ln_final.hook_scale", "unembed.hook_out"]
 
@@ -80,8 +87,6 @@ class DirectLogitAttribution(Reader):
         """
         ground.check_positions(self, ["hook_embed"])
         heads_of(self.heads, ground.model.cfg.n_heads)
-        if self.by not in ("component", "head", "position"):
-            raise InputError(f"{self!r}", "by='component', 'head' or 'position'", repr(self.by))
         layout = ground.planned.layout
         contrasts_of(ground.model, self.target, self.against, 1 if layout is None else layout.n_rows)
         if self.by == "position" and self.target is None:

@@ -54,6 +54,11 @@ class IntegratedGradients(VectorAttribution):
     rule: Rule = "gauss"
     memory: int = 2**30
 
+    def __post_init__(self) -> None:
+        if isinstance(self.baseline, Tensor | np.ndarray):
+            held = self.baseline.detach().clone() if isinstance(self.baseline, Tensor) else self.baseline.copy()
+            object.__setattr__(self, "baseline", held)  # it changes no more
+
     def check(self, ground: Ground) -> None:
         """Everything that it names must exist, and the baseline be a finite vector of the right width.
 

@@ -8,8 +8,9 @@ from torch import Tensor
 from vlm_lens.attachments import Again, Measure
 from vlm_lens.attachments.current_pass import CurrentPass, Sequences
 from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.towers import place_of
-from vlm_lens.errors import HookError
+from vlm_lens.attachments.hook_names import hook_names_of
+from vlm_lens.attachments.towers import OF_PICTURES, place_of
+from vlm_lens.errors import EmptySelectionError, HookError
 from vlm_lens.layout import Selector
 from vlm_lens.model.hooked_root import position_axis
 from vlm_lens.probes.answer import Target
@@ -46,10 +47,14 @@ class VectorAttribution(Measure):
 
         Raises:
             HookError: a hook that does not exist or has no vector for each position, a model without logits.
-            EmptySelectionError: no positions.
+            EmptySelectionError: no positions, or a hook of pictures where there is text alone.
             InputError: a target that is no token.
         """
-        ground.model.known_name(self.hook)
+        hook_names_of(ground.model, self.hook)
+        ground.model.known_name(self.hook)  # one alone, no pattern
+        if place_of(ground.model, self.hook) in OF_PICTURES and ground.planned.pictures is None:
+            advice = "For the tokens of a text: hook='hook_embed', positions='text'."
+            raise EmptySelectionError(f"hook of {self!r}", f"a picture for {self.hook}", "text alone", advice)
         if self.hook.endswith(("hook_pattern", "hook_attn_scores", "hook_mask", "_image_embed", "_text_embed")):
             raise HookError(f"{self!r}", "a hook with a vector for each position", self.hook)
         ground.check_positions(self, [self.hook])
