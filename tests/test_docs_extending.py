@@ -47,10 +47,24 @@ def test_a_blocker_of_ten_lines_blocks_the_prompt_and_every_step(page: dict[str,
     assert pattern[..., (query - key >= 0) & (query - key <= 40)].min() > 0.0
 
 
-def test_a_probe_of_ten_lines_sees_the_writers_before_it(page: dict[str, Any]) -> None:
-    run, clean, flipped = page["run"], page["clean"], page["flipped"]
-    assert list(run[clean]) == list(range(page["vlm"].cfg.n_layers))
-    assert run[clean] != run[flipped]
+def test_a_clean_reading_is_a_run_of_its_own(page: dict[str, Any]) -> None:
+    vlm, inputs, animal, norms = page["vlm"], page["inputs"], page["animal"], page["NormByLayer"](page["animal"])
+    names = [f"blocks.{layer}.hook_resid_post" for layer in range(vlm.cfg.n_layers)]
+    cache = vlm.run(inputs, names_filter=names).cache
+    by_hand = [cache[name][inputs.layout.mask(animal)].norm(dim=-1).mean().item() for name in names]
+    assert list(page["clean"].values()) == pytest.approx(by_hand, rel=1e-6)  # one mean of fp32 norms
+    assert all(page["flipped"][layer] != pytest.approx(value, rel=1e-3) for layer, value in enumerate(by_hand))
+    # An earlier hook's writer is seen though it comes later in the list.
+    assert vlm.run(inputs, norms, page["SignFlip"](animal))[norms] == page["flipped"]
+
+
+def test_on_one_hook_a_probe_sees_the_writers_before_it(page: dict[str, Any]) -> None:
+    run, clean, before, after = page["run"], page["clean"], page["before"], page["after"]
+    assert list(run[before]) == list(range(page["vlm"].cfg.n_layers))
+    assert run[before][0] == clean[0]  # no layer was clamped yet
+    assert all(run[before][layer] != clean[layer] for layer in range(1, len(clean)))
+    n_values = page["vlm"].cfg.d_model
+    assert all(run[after][layer] < run[before][layer] and run[after][layer] <= n_values**0.5 for layer in clean)
 
 
 def test_a_measure_of_ten_lines_gives_a_number_for_each_patch(page: dict[str, Any]) -> None:
