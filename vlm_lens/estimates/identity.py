@@ -2,17 +2,19 @@
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vlm_lens.attachments.fingerprint import fingerprint_of
 from vlm_lens.attachments.towers import towers_of
 
-_N_SAMPLES = 64
-"""Values taken from each parameter, evenly spread: another training moves nearly all of them."""
+_BLOCK = 1 << 17
+"""Values of a parameter that are summed together: few enough for a processor's cache."""
 
 _OF_CONFIG = (
     "n_layers", "d_model", "n_heads", "n_key_value_heads", "d_head", "d_mlp", "act_fn", "normalization_type", "eps",
@@ -35,10 +37,10 @@ def name_of(model: Any) -> str:
 
 
 def hash_of(model: Any) -> str:
-    """16 hexadecimal digits that tell a model from others: its towers' configs and values from each parameter.
+    """16 hexadecimal digits that tell a model from others: its towers' configs and every value of each parameter.
 
     The values are compared in bfloat16, so that a checkpoint is itself in fp32 and in bfloat16. Device, names on disk
-    and hooks make no difference.
+    and hooks make no difference. Worked out once, and again after a parameter was changed.
     """
     parameters = list(model.named_parameters())
     state = [(name, one.data_ptr(), one._version) for name, one in parameters]
@@ -48,7 +50,7 @@ def hash_of(model: Any) -> str:
         name: {field: getattr(tower.transformer.cfg, field) for field in _OF_CONFIG}
         for name, tower in towers_of(model).items()
     }
-    found = fingerprint_of([towers, getattr(model, "features", None), [(n, _sample(p)) for n, p in parameters]])
+    found = fingerprint_of([towers, getattr(model, "features", None), [(n, _checksums(p)) for n, p in parameters]])
     _known[model] = state, found
     return found
 
@@ -73,10 +75,26 @@ def _as_plain(value: Any) -> Any:
 
 
 @torch.no_grad()
-def _sample(parameter: Tensor) -> Any:
+def _checksums(parameter: Tensor) -> Any:
+    """The shape, and a sum for each block of values: of their bits in bfloat16, each times a number of its own.
+
+    Integers that wrap add up to the same in any order, on any device; the numbers tell places apart.
+    """
     shape = tuple(parameter.shape)
     if parameter.is_meta:  # offloaded: its values are elsewhere
         return shape
     values = parameter.detach().reshape(-1)
-    values = values[:: max(1, len(values) // _N_SAMPLES)][:_N_SAMPLES]
-    return shape, (values.to(torch.bfloat16) if values.is_floating_point() else values).cpu()
+    weights = _weights().to(values.device)
+    sums = [_sum_of_bits(block, weights) for block in values.split(_BLOCK)]
+    return shape, torch.stack(sums).cpu()
+
+
+def _sum_of_bits(values: Tensor, weights: Tensor) -> Tensor:
+    bits = values.to(torch.bfloat16).view(torch.int16) if values.is_floating_point() else values
+    return (bits.to(torch.int64) * weights[: len(bits)]).sum()
+
+
+@cache
+def _weights() -> Tensor:
+    """Odd numbers without a pattern, the same in every process and version of the libraries."""
+    return torch.from_numpy(np.random.PCG64(0).random_raw(_BLOCK).view(np.int64) | 1)
