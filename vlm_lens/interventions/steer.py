@@ -81,14 +81,14 @@ class Steer(PositionWriter):
         for one in held(self.positions, before, here):
             vector = vectors[one.number] if vectors.ndim > n_features else vectors
             if n_features == 1:
-                left[one.index] = before[one.index] + self.scale * vector
+                left[one.place] = before[one.place] + self.scale * vector
                 continue
             n_heads = before.shape[-2]
             chosen = list(heads_of(self.heads, n_heads) or range(n_heads))
             for head in chosen:
                 rows = chosen if vector.ndim > 1 and len(vector) != n_heads else range(n_heads)
                 part = vector if vector.ndim == 1 else vector[rows.index(head)]
-                left[one.index][head] = before[one.index][head] + self.scale * part
+                left[one.place][head] = before[one.place][head] + self.scale * part
         return left
 
     def _over_heads(self, vector: Tensor, shape: tuple[int, ...]) -> Tensor:

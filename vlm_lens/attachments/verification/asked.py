@@ -1,6 +1,7 @@
 """The masks that were asked for, worked out from sets of positions: apart from the code that blocks."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ from vlm_lens.attachments.towers import Tower
 from vlm_lens.layout import Region, Selector, TokenLayout
 
 Edges = Bool[np.ndarray, "batch heads query_pos key_pos"]
+Rectangle = tuple[Sequence[int], Sequence[int]]
+"""Some queries and some keys: every edge between them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,16 +34,24 @@ class AskedMasks:
     tower: Tower
     blockers: tuple[EdgeBlocker, ...]
     attention_mask: Tensor | None = None
+    _taken_at_its_word: set[int] = field(default_factory=set)
 
     def blockers_in(self, layer: int) -> list[EdgeBlocker]:
         """Those that stand in a layer."""
-        n_layers = self.tower.transformer.cfg.n_layers
-        return [one for one in self.blockers if layer in layers_of(one.layers, n_layers, on_empty=one.on_empty)]
+        return [one for one in self.blockers if layer in self.layers_of(one)]
+
+    def layers_of(self, one: EdgeBlocker) -> tuple[int, ...]:
+        """The layers where a blocker stands."""
+        return layers_of(one.layers, self.tower.transformer.cfg.n_layers, on_empty=one.on_empty)
 
     @property
     def layers(self) -> list[int]:
         """The layers where a blocker stands."""
         return [layer for layer in range(self.tower.transformer.cfg.n_layers) if self.blockers_in(layer)]
+
+    def is_worked_out(self, one: EdgeBlocker) -> bool:
+        """Whether its edges are worked out apart from its own `blocked`."""
+        return id(one) not in self._taken_at_its_word
 
     def base(self, here: Here) -> Edges:
         """Who sees whom while nothing is blocked, for the queries of this pass."""
@@ -83,17 +94,34 @@ class AskedMasks:
 
     def _edges_of(self, one: EdgeBlocker, here: Here) -> Bool[np.ndarray, "batch query_pos key_pos"]:
         sequences, span = here.sequences, here.span
-        if not one.blocks_rectangle:  # another shape of edges: it is asked about the whole sequence at once
-            whole = one.blocked(here.layer or 0, sequences, range(span.stop)).cpu().numpy()
-            return np.asarray(whole[:, span.start :, : span.stop])
         edges = np.zeros((sequences.n_rows, len(span), span.stop), dtype=bool)
         for row in range(sequences.n_rows):
-            queries, keys = (positions_of(sequences, named, row) for named in (one.field("queries"), one.field("keys")))
-            ways = [(queries, keys), (keys, queries)] if one.field("bidirectional", False) else [(queries, keys)]
-            for these, those in ways:
-                inside = [position - span.start for position in these if position in span]
-                edges[row][np.ix_(inside, [position for position in those if position < span.stop])] = True
+            rectangles = rectangles_of(one, here.layer or 0, sequences, row)
+            if rectangles is None:  # nothing to go by but its word, for the whole sequence at once
+                self._taken_at_its_word.add(id(one))
+                whole = one.blocked(here.layer or 0, sequences, range(span.stop)).cpu().numpy()
+                return np.asarray(whole[:, span.start :, : span.stop])
+            for queries, keys in rectangles:
+                inside = [position - span.start for position in queries if position in span]
+                edges[row][np.ix_(inside, [position for position in keys if position < span.stop])] = True
         return edges
+
+
+def rectangles_of(one: EdgeBlocker, layer: int, sequences: Sequences, row: int) -> list[Rectangle] | None:
+    """The edges that a blocker should take away in one row, worked out apart from its `blocked`.
+
+    Returns:
+        Pairs of query and key positions, each query losing each key: by its method `expected(layer, sequences, row)`,
+        or from its fields `queries` and `keys`. None where there is nothing to go by but `blocked`.
+    """
+    expected = one.field("expected", None)
+    if expected is not None:
+        found = expected(layer, sequences, row)
+        return None if found is None else list(found)
+    if not one.blocks_rectangle:
+        return None
+    queries, keys = (positions_of(sequences, one.field(name), row) for name in ("queries", "keys"))
+    return [(queries, keys), (keys, queries)] if one.field("bidirectional", False) else [(queries, keys)]
 
 
 def positions_of(sequences: Sequences, selector: Selector, row: int) -> tuple[int, ...]:

@@ -9,7 +9,8 @@ import pandas
 
 from vlm_lens.errors import VerificationError
 
-_COLUMNS = ("object", "check", "n_layers", "n_heads", "n_steps", "n_covered", "unit", "deviation", "tolerance")
+_COLUMNS = ("object", "check", "n_layers", "n_heads", "n_steps", "n_covered", "unit", "deviation", "tolerance",
+            "is_independent")  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +27,8 @@ class Finding:
         unit: "edges", "positions", "queries" or "values".
         deviation: the largest distance from what was asked for.
         tolerance: how far it may be; None where the deviation is a figure and no condition.
+        is_independent: whether what was asked for was worked out apart from the code that writes; False where that
+            code was asked itself.
     """
 
     object: str
@@ -37,6 +40,7 @@ class Finding:
     unit: str = ""
     deviation: float = 0.0
     tolerance: float | None = 0.0
+    is_independent: bool = True
 
     @property
     def coverage(self) -> str:

@@ -36,6 +36,8 @@ class MaskProof:
     def __init__(self, asked: AskedMasks, rewritten: set[str], continues: bool) -> None:
         self.asked, self.rewritten, self.continues = asked, rewritten, continues
         self.tower, self.cfg = asked.tower, asked.tower.transformer.cfg
+        masks = {layer for layer in range(self.cfg.n_layers) if self._at(layer, "hook_mask") in rewritten}
+        self.watched = sorted(masks.union(asked.layers))
         self.results: dict[tuple[int, int], Float[Tensor, "batch pos head_index d_head"]] = {}
         self.last_here: Here | None = None
         self._queries: dict[int, Tensor] = {}
@@ -46,6 +48,7 @@ class MaskProof:
         self._written_masks: dict[tuple[int, int], Tensor] = {}
         self.edges: dict[int, Tally] = {id(one): Tally() for one in asked.blockers}
         self.untouched, self.weights, self.fused = Tally(), Tally(), Tally()
+        self.taken = Tally()
 
     def looks(self) -> tuple[Looks, Looks]:
         """The hooks before and after the writers."""
@@ -54,7 +57,7 @@ class MaskProof:
         q, k = ("hook_rot_q", "hook_rot_k") if self.cfg.positional_embedding_type == "rotary" else ("hook_q", "hook_k")
         for layer in range(self.cfg.n_layers):
             last.append((self._at(layer, "hook_mask"), self._see_mask, True))
-        for layer in self.asked.layers:
+        for layer in self.watched:
             last.append((self._at(layer, q), self._see_queries, True))
             last.append((self._at(layer, k), self._see_keys, True))
             last.append((self._at(layer, "hook_v"), self._see_values, True))
@@ -70,21 +73,29 @@ class MaskProof:
             if not self.edges[id(one)].n:
                 found.append(Finding(title_of(one), "it names no edge that exists, and the mask lacks none"))
                 continue
-            check = "the mask in force lacks each of its edges and none that was not asked for"
-            found.append(self.edges[id(one)].finding(title_of(one), check, "edges"))
+            is_apart = self.asked.is_worked_out(one)
+            check = "the mask in force lacks each of its edges" + ("" if is_apart else ", by its own `blocked`,")
+            check += " and none that was not asked for"
+            found.append(self.edges[id(one)].finding(title_of(one), check, "edges", is_apart))
         name = f"{self.tower.name} tower"
-        others = "every other layer" if self.asked.blockers else "every layer"
-        for tally in (self.untouched, self.weights, self.fused):
+        others = "every other layer" if self.watched else "every layer"
+        for tally in (self.untouched, self.taken, self.weights, self.fused):
             tally.n_heads = n_heads
         if self.untouched.layers:
             found.append(self.untouched.finding(name, f"the mask of {others} lacks no edge", "queries"))
-        if not self.asked.blockers:
+        if not self.watched:
             return found
+        is_apart = not self._written_masks
+        if not is_apart:
+            self.taken.n_heads = 0  # one mask may stand for all of them
+            check = "a writer of hook_mask left masks that lack these edges besides, each head counted"
+            found.append(self.taken.finding(name, check, "edges", is_independent=False))
+        under = "the mask asked for" if is_apart else "the mask asked for, or left by a writer of hook_mask"
         check = "blocked weights are exactly 0, and the others sum to 1"
         if any(name.endswith("hook_pattern") for name in self.rewritten):
             check += " (or to what was written)"
         found.append(self.weights.finding(name, check, "queries"))
-        found.append(self.fused.finding(name, "the result is pattern @ v under the mask asked for", "queries"))
+        found.append(self.fused.finding(name, f"the result is pattern @ v under {under}", "queries", is_apart))
         return found
 
     def forget(self) -> None:
@@ -121,7 +132,8 @@ class MaskProof:
         if here.name in self.rewritten:
             # What a user's own writer takes away nobody can foresee; what blockers took away stays away.
             self._written_masks[layer, here.step] = in_force
-            asked = asked & in_force
+            asked, before = asked & in_force, asked
+            self.taken.add(here, self.n_edges(before & ~asked))
         if not torch.equal(*torch.broadcast_tensors(asked, in_force)):
             self._refuse_mask(in_force, asked, here)
         here_are = self.asked.blockers_in(layer)
@@ -130,7 +142,7 @@ class MaskProof:
             if key not in here.current.memo:
                 here.current.memo[key] = self.n_edges(self.own_edges(one, here))
             self.edges[id(one)].add(here, here.current.memo[key])
-        if not here_are:
+        if layer not in self.watched:
             self.untouched.add(here, len(here.span) * here.batch)
 
     def _see_queries(self, q: Tensor, here: Here) -> None:
@@ -165,7 +177,8 @@ class MaskProof:
         where = f"{here.name}, step {here.step}"
         self._check_has_mask(here)
         self.last_here = here
-        self.results[layer, here.step] = z.clone()  # a writer that follows may edit in place
+        if layer in self.asked.layers:
+            self.results[layer, here.step] = z.clone()  # a writer that follows may edit in place
         asked, v = self.asked_at(here), torch.cat(self._values[layer], dim=1)
         if layer in self._patterns:
             own = read_under(self._patterns.pop(layer), v)

@@ -80,7 +80,7 @@ class NoiseProof:
             tally.n_heads = len(chosen_heads(one, self.masks.cfg.n_heads))
             share = "" if tally.n == n_all else f" ({tally.n:,} of {n_all:,} edges)"
             check = f"noise in the place of the blocked values moves no query that is blocked from them{share}"
-            found.append(tally.finding(title_of(one), check, "edges"))
+            found.append(tally.finding(title_of(one), check, "edges", self.masks.asked.is_worked_out(one)))
         if self.n_seeing:
             check = f"of {self.n_seeing:,} queries that see the noise {self.n_moved:,} move, each head counted"
             found.append(Finding(f"{self.tower.name} tower", check))

@@ -34,7 +34,7 @@ class Tally:
         self.n += n
         self.worst = max(self.worst, deviation)
 
-    def finding(self, name: str, check: str, unit: str) -> Finding:
+    def finding(self, name: str, check: str, unit: str, is_independent: bool = True) -> Finding:
         """What it comes to."""
         sizes = (len(self.layers), self.n_heads, len(self.steps), self.n)
-        return Finding(name, check, *sizes, unit, self.worst, self.tolerance)
+        return Finding(name, check, *sizes, unit, self.worst, self.tolerance, is_independent)

@@ -1,6 +1,8 @@
 """The proof of a run: it is repeated under the same objects, watched, and tried with noise."""
 
+import warnings
 from collections.abc import Sequence
+from math import inf
 from typing import Any
 
 from torch import Tensor
@@ -11,12 +13,12 @@ from vlm_lens.attachments.position_writer import PositionWriter
 from vlm_lens.attachments.record import Record
 from vlm_lens.attachments.towers import towers_of
 from vlm_lens.attachments.verification.asked import AskedMasks
-from vlm_lens.attachments.verification.consequence import ConsequenceProof, Sums
+from vlm_lens.attachments.verification.consequence import IS_DEAD_END, ConsequenceProof, Sums, looks_with_noise_read
 from vlm_lens.attachments.verification.finding import Finding, Verification, check_within, title_of
 from vlm_lens.attachments.verification.masks import TOLERANCES, MaskProof
 from vlm_lens.attachments.verification.noise import NoiseProof
 from vlm_lens.attachments.verification.replay import Replay
-from vlm_lens.attachments.verification.writers import NoiseBefore, WriterProof
+from vlm_lens.attachments.verification.writers import NoiseBefore, WriterProof, same_numbers
 from vlm_lens.errors import VerificationError
 
 _WRITTEN_OUT = ("hook_attn_scores", "hook_pattern")
@@ -35,6 +37,9 @@ def verify(model: Any, session: Any, record: Record) -> Verification:
 
     Raises:
         VerificationError: with the object, the hook, the step and the figure.
+
+    Warns:
+        UserWarning: of a writer that changes nothing that reaches the result.
     """
     replay = Replay(model, record)
     attached = _attached(session, record)
@@ -45,6 +50,8 @@ def verify(model: Any, session: Any, record: Record) -> Verification:
     findings += [
         Finding(title_of(one), "skipped: there is nothing here that it could act on") for one in _once(skipped)
     ]
+    for one in proof.dead_ends:
+        warnings.warn(f"{one!r} {IS_DEAD_END} (of logits, those of the last position).", stacklevel=4)
     order = [title_of(one) for one in _once(attached)]
     findings.sort(key=lambda one: order.index(one.object) if one.object in order else -1)
     return Verification(tuple(findings), replay.n_runs)
@@ -57,6 +64,7 @@ class _Proof:
         self.model, self.replay, self.all_writers = model, replay, tuple(writers)
         skipped = replay.skipped(self.all_writers)
         self.active = [one for one in _once(writers) if not any(one is other for other in skipped)]
+        self.dead_ends: list[Writer] = []
         self.mask_proofs = self._mask_proofs()
         self.watch, self.consequence = WriterProof(), ConsequenceProof(model)
         pairs = [one.looks() for one in self.mask_proofs]
@@ -104,7 +112,9 @@ class _Proof:
         for one in self._position_writers():
             sums: Sums = {}
             ends = self.replay(self.all_writers, None, (), self.consequence.looks_with_noise(one, sums)).ends
-            findings.append(self.consequence.finding(one, sums, distance(ends, self.clean.ends) > 0.0))
+            is_moved = distance(ends, self.clean.ends) > 0.0 if ends else None
+            findings.append(self.consequence.finding(one, sums, is_moved))
+            self.dead_ends += [one] if is_moved is False else []
         return findings + [self._moved(one) for one in self.active]
 
     def _overwritten(self, writers: list[PositionWriter]) -> list[Finding]:
@@ -133,9 +143,28 @@ class _Proof:
         others = [other for other in self.all_writers if other is not one]
         moved = distance(self.replay(others).ends, self.clean.ends)
         n = sum(end.numel() for end in self.clean.ends)
-        check = "without it, the result is so far off, of its largest value"
+        check = "without it, the result is so far off, of the largest value of either"
+        if n and self._is_dead_end(one, moved):
+            self.dead_ends.append(one)
+            noise = "noise in what its queries read keeps its bits; " if isinstance(one, EdgeBlocker) else ""
+            check = f"{IS_DEAD_END}: {noise}without it, that is so far off, of the largest value of either"
         return Finding(title_of(one), check, n_steps=self.clean.n_steps, n_covered=n, unit="values", deviation=moved,
                        tolerance=None)  # fmt: skip
+
+    def _is_dead_end(self, one: Writer, moved: float) -> bool:
+        """Whether nothing that a blocker's queries read, or another writer changed, reaches the result."""
+        if isinstance(one, PositionWriter):
+            return False  # `ConsequenceProof` tells
+        if not isinstance(one, EdgeBlocker):
+            return moved == 0.0
+        # Without a blocker another kernel may run, and the last bits differ; noise runs the same one.
+        if moved > max(TOLERANCES[end.dtype] for end in self.clean.ends):
+            return False
+        (proof,) = (proof for proof in self.mask_proofs if id(one) in proof.edges)
+        if not proof.edges[id(one)].n:
+            return False  # a finding tells that it names no edge
+        ends = self.replay(self.all_writers, None, (), looks_with_noise_read(one, proof)).ends
+        return distance(ends, self.clean.ends) == 0.0
 
     def _check_fired(self) -> None:
         for one in self.active:
@@ -163,14 +192,18 @@ class _Proof:
 
 
 def distance(some: Sequence[Tensor], others: Sequence[Tensor]) -> float:
-    """The largest difference between the results of two runs, of the largest value; infinite where one is no number."""
+    """The largest difference between the results of two runs, of the largest value of either.
+
+    Returns:
+        0.0 only for the same numbers; infinite where one alone is no number.
+    """
     largest = 0.0
     for one, other in zip(some, others, strict=True):
-        if one.numel():
-            scale = other.float().abs().nan_to_num().max().clamp(min=1e-30)
-            difference = (one.float() - other.float()).abs() / scale
-            both = one.isnan() & other.isnan()
-            largest = max(largest, float(difference.masked_fill(both, 0.0).nan_to_num(nan=float("inf")).max()))
+        differs = ~same_numbers(one, other)
+        if bool(differs.any()):
+            difference = (one.double() - other.double()).abs()[differs].nan_to_num(nan=inf).max()
+            scale = max(float(each.double().abs().nan_to_num(posinf=0.0).max()) for each in (one, other))
+            largest = max(largest, float(difference) / scale if scale else inf)
     return largest
 
 
