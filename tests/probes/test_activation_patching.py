@@ -240,11 +240,19 @@ def test_what_is_no_metric_is_refused_at_once(vlm: HookedVLM, other: Inputs) -> 
 
 def test_groups_in_a_list_keep_apart(vlm: HookedVLM, inputs: Inputs, other: Inputs) -> None:
     source = vlm.run(other, names_filter="blocks.0.hook_resid_pre")
-    rows = [inputs.layout.patches(rows=number) for number in range(2)]  # of one size, so of one representation
-    with pytest.raises(InputError, match="groups with different names, got 2 called Region.*Name them"):
-        vlm.run(inputs, ActivationPatching(source, metric, rows, layers=0))
+    rows = [inputs.layout.patches(rows=number) for number in range(2)]  # of one size, so of one name
     named = ActivationPatching(source, metric, dict(zip("ab", rows, strict=True)), layers=0, shows_progress=False)
     assert grid_of(vlm, inputs, named).positions == ("a", "b")
+    mask = np.zeros(inputs.shape, dtype=bool)
+    mask[:, -1] = True
+    listed = replace(named, positions=[*rows, "last", mask, mask, "last"])
+    found, n = grid_of(vlm, inputs, listed), len(rows[0])
+    numbered = (f"{n} patches (1)", f"{n} patches (2)", "last (1)", "mask of 2 (1)", "mask of 2 (2)", "last (2)")
+    assert found.positions == numbered and found.values.shape == (1, 6)
+    assert np.array_equal(found.values[:, :2], grid_of(vlm, inputs, named).values)
+    assert len(set(found.values[0, 2:].tolist())) == 1 and len(set(found.values[0].tolist())) == 3
+    whole = replace(named, positions=mask[0].tolist())
+    assert grid_of(vlm, inputs, whole).values.tolist() == found.values[:, 2:3].tolist()
     single = replace(named, positions=Except("image", but=rows[0]))
     assert grid_of(vlm, inputs, single).values.shape == (1, 1)
 

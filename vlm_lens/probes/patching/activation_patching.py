@@ -197,7 +197,7 @@ class ActivationPatching(Measure):
             if isinstance(sequences, TokenLayout) and sequences.n_rows == 1:
                 names = [f" {text}" for text in sequences.str_tokens()]
             return {f"{position}{name}": position for position, name in enumerate(names)}
-        return named_groups(given, f"positions of {self!r}")
+        return named_groups(given)
 
     def _number(self, model: Any, logits: Tensor, layout: TokenLayout | None) -> np.ndarray:
         """What the metric says: one number, or one a row."""
