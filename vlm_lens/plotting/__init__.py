@@ -7,6 +7,7 @@ from vlm_lens.plotting.histogram_by_layer import histogram_by_layer
 from vlm_lens.plotting.interval_bars import interval_bars
 from vlm_lens.plotting.interval_lines import interval_lines
 from vlm_lens.plotting.lens_by_layer import lens_by_layer
+from vlm_lens.plotting.lens_lines import lens_lines
 from vlm_lens.plotting.lens_map import lens_map
 from vlm_lens.plotting.lens_strip import lens_strip
 from vlm_lens.plotting.lens_table import lens_table
@@ -26,6 +27,7 @@ __all__ = [
     "interval_bars",
     "interval_lines",
     "lens_by_layer",
+    "lens_lines",
     "lens_map",
     "lens_strip",
     "lens_table",

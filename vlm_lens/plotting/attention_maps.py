@@ -18,6 +18,7 @@ def attention_maps(
     layers: Sequence[str],
     *,
     start: int | None = None,
+    prefix: str = "attention of layer ",
     height: int = 560,
 ) -> go.Figure:
     """A heat map of attention over the patches, with a slider over layers.
@@ -30,6 +31,7 @@ def attention_maps(
         attention: the share of all attention that each patch gets; a layer sums to at most 1.
         layers: the name of each layer, as the slider shows it.
         start: the layer shown first; by default the one that gives the region most, or the picture without one.
+        prefix: what the slider says before a layer's name.
         height: pixels.
     """
     assert attention.shape == (len(layers), picture.n_rows, picture.n_cols), attention.shape
@@ -62,6 +64,6 @@ def attention_maps(
         )
     )
     picture.lay_under(figure)
-    add_layer_slider(figure, changing, layers, start=start, prefix="attention of layer ")
+    add_layer_slider(figure, changing, layers, start=start, prefix=prefix)
     figure.update_layout(template=template(), height=height, margin={"l": 4, "r": 4, "t": 44, "b": 4})
     return figure

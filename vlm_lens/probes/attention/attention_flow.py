@@ -13,7 +13,7 @@ from vlm_lens.attachments import Here, Read, Reader, Record
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.hook_names import heads_of, hooks_in_layers
 from vlm_lens.attachments.towers import tower_named
-from vlm_lens.errors import EmptySelectionError, InputError
+from vlm_lens.errors import InputError
 from vlm_lens.layout import Selector
 from vlm_lens.probes.attention.flow_reading import FlowReading
 from vlm_lens.probes.attention.key_groups import KeyGroups
@@ -93,7 +93,7 @@ class AttentionFlow(Reader):
     @property
     def key_groups(self) -> KeyGroups:
         """The groups given, and the rest."""
-        groups = {} if self.groups is None else named_groups(self.groups, "groups of AttentionFlow")
+        groups = {} if self.groups is None else named_groups(self.groups)
         return KeyGroups(groups, self.rest)
 
     def hook_names(self, model: Any) -> list[str]:
@@ -144,18 +144,18 @@ class AttentionFlow(Reader):
             EmptySelectionError: none of the queries was run, as when a generation ends at once.
         """
         if not reads:
-            raise EmptySelectionError(
-                f"{self!r} read nothing", "queries that were run", "none", "The last generated token is not run."
-            )
+            raise self.nothing_read()
         here = reads[0].here
         layers = tuple(dict.fromkeys(int(read.here.layer) for read in reads))  # type: ignore[arg-type]
         values = [_joined([read.value for read in reads if read.here.layer == layer]) for layer in layers]
         sequences = here.sequences if here.place == "vision" or record.layout is None else record.layout
         rows, positions = values[0].rows, values[0].positions
-        # In the order of rows, and without what was run after a row's end or is padding.
-        is_real = sequences.mask("all")[rows, positions]
+        # In the order of rows, and without what is padding or was run only because other rows went on.
+        is_counted = (record.counted() if sequences is record.layout else sequences.mask("all"))[rows, positions]
         order = torch.argsort(rows * sequences.n_positions + positions)
-        kept = order[is_real[order]]
+        kept = order[is_counted[order]]
+        if not len(kept):
+            raise self.nothing_read()
         numbers, names = self.key_groups.names(sequences)
         n_heads = tower_named(record.model, self.tower).transformer.cfg.n_heads
         return FlowReading(

@@ -1,15 +1,18 @@
 """Attention rollout: how much of each position reaches a query through all layers, if attention were all there is."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import torch
 from einops import rearrange, reduce
 from jaxtyping import Float
 from torch import Tensor
 
-from vlm_lens.attachments import Here
-from vlm_lens.errors import InputError
+from vlm_lens.attachments import Here, Read, Record
+from vlm_lens.attachments.ground import Ground
+from vlm_lens.errors import EmptySelectionError, InputError
 from vlm_lens.probes.attention.attention_flow import Asked, AttentionFlow, FlowRead, Pattern
+from vlm_lens.probes.attention.flow_reading import FlowReading
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,9 +44,30 @@ class AttentionRollout(AttentionFlow):
         if not 0.0 <= self.residual <= 1.0:
             raise InputError("AttentionRollout", "residual from 0 to 1", self.residual)
 
+    def check(self, ground: Ground) -> None:
+        """As `AttentionFlow`; and under cached generation the queries must be of the prompt.
+
+        Raises:
+            EmptySelectionError: none of them is.
+        """
+        super().check(ground)
+        layout = ground.planned.layout
+        if self.tower != "decoder" or layout is None or not ground.planned.keeps_keys:
+            return
+        if not bool(layout.mask(self.queries)[:, : layout.n_prompt].any()):
+            rule, advice = (
+                "queries of the prompt, which alone is rolled out",
+                "generate(..., use_cache=False) runs it all.",
+            )
+            raise EmptySelectionError(f"queries of {self!r}", rule, "generated ones alone", advice)
+
     def read(self, activation: Pattern, here: Here) -> FlowRead | None:
         """As `AttentionFlow`, of the product so far; None for what is generated with a cache."""
         return None if here.span.start else super().read(activation, here)
+
+    def result(self, reads: Sequence[Read], record: Record) -> FlowReading:
+        """As `AttentionFlow`, each layer standing for all up to it."""
+        return replace(super().result(reads, record), is_rolled_out=True)
 
     def weights(self, pattern: Pattern, here: Here, asked: Asked) -> Float[Tensor, "query 1 key_pos"]:
         """The rows of the product that the queries asked for have."""

@@ -8,11 +8,13 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from vlm_lens.attachments.current_pass import Sequences
+from vlm_lens.attachments.described import described
 from vlm_lens.attachments.ground import Ground, available
 from vlm_lens.errors import EmptySelectionError, InputError, PositionError
 from vlm_lens.layout import ROLES, Except, PictureLayout, Selector
 
 OTHER = "other"
+UNKNOWN = "text"
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,12 +58,16 @@ class KeyGroups:
     def names(self, sequences: Sequences) -> tuple[tuple[int, ...], tuple[str, ...]]:
         """The groups that a whole run had, by number and by name; given ones are kept even where they are empty.
 
-        A role of which a given group holds a part is called "image: elsewhere".
+        A role of which a given group holds a part is called "image: elsewhere". Where nothing is known of the positions
+        but that they are there, as in a stream or in plain tokens, they are "text".
         """
         occurs = self.membership(sequences).flatten(0, 1).any(dim=0).tolist()
         names = list(self.selectors(sequences))
         kept = [number for number, name in enumerate(names) if occurs[number] or name in self.given]
-        return tuple(kept), tuple(self._shown(names[number], sequences) for number in kept)
+        shown = tuple(self._shown(names[number], sequences) for number in kept)
+        if not self.given and not _knows_roles(sequences):
+            shown = tuple(UNKNOWN if name == "question" else name for name in shown)
+        return tuple(kept), shown
 
     def check(self, one: object, ground: Ground, sequences: Sequences, on_empty: str) -> None:
         """Raise for groups that overlap or that are empty.
@@ -84,11 +90,14 @@ class KeyGroups:
             for other, before in masks.items():
                 if bool((mask & before).any()):
                     row, position = torch.nonzero(mask & before)[0].tolist()
+                    sizes = {other: int(before.sum()), name: int(mask.sum())}
+                    larger, smaller = sorted((other, name), key=lambda group: -sizes[group])
                     raise PositionError(
                         f"groups of {one!r}",
                         "groups without a common position, or shares would not sum to 1",
                         f"position {position} of row {row} in {other!r} and in {name!r}",
-                        f"Leave one out of the other: Except({other!r}, but={name!r}).",
+                        f"Leave one out of the other: {larger!r}: Except({described(self.given[larger])}, "
+                        f"but={described(self.given[smaller])}).",
                     )
             masks[name] = mask
 
@@ -98,6 +107,15 @@ class KeyGroups:
             return name
         is_divided = sequences.mask(part) & sequences.mask(list(self.given.values()))
         return name if bool(is_divided.any()) else part
+
+
+def _knows_roles(sequences: Sequences) -> bool:
+    """Whether more is known of a prompt than which of its positions are padding: a role, or a position's text."""
+    if isinstance(sequences, PictureLayout):
+        return True
+    rows = range(sequences.n_rows)
+    has_roles = any(set(sequences.roles(row)) - {"pad", "question", "generated"} for row in rows)
+    return has_roles or any(any(sequences.strings[row][: sequences.n_prompt]) for row in rows)
 
 
 def _elsewhere(part: str) -> str:

@@ -121,8 +121,15 @@ class DirectLogitAttribution(Reader):
         return None
 
     def result(self, reads: Sequence[Read], record: Record) -> LogitAttribution:
-        """The contributions at every position asked for, in the order of the run."""
+        """The contributions at every position asked for, in the order of the run.
+
+        Raises:
+            EmptySelectionError: none of these was run, as when a generation ends at once.
+            HookError: a run that was stopped before its logits.
+        """
         pages = [read for read in reads if isinstance(read.value, Page)]
+        if not pages and record.options.get("stop_at_layer") is None:
+            raise self.nothing_read()
         if not pages:
             advice = "Run it to the end: without stop_at_layer."
             raise HookError(f"{self!r} has read nothing", "a run that gives logits", "none", advice)

@@ -216,9 +216,13 @@ class LogitAttribution:
 def attribution_of(
     probe: Any, pages: Sequence[tuple[int, Page]], sources: Sequence[Read], record: Record
 ) -> LogitAttribution:
-    """All passes together, the positions after a row's end left out."""
+    """All passes together, without what was run only because other rows went on.
+
+    Raises:
+        EmptySelectionError: nothing is left.
+    """
     layout = record.layout
-    is_wanted = None if layout is None else layout.mask(probe.positions)
+    is_wanted = None if layout is None else layout.mask(probe.positions) & record.counted()
     components = list(dict.fromkeys(one for _, page in pages for one in page.components[:-1]))
     components = [*components, pages[0][1].components[-1]]
     queries, values, logits, kept = [], [], [], []
@@ -231,6 +235,8 @@ def attribution_of(
             values[-1][places] = page.values[query].double().numpy()
             logits.append(float(page.logits[query]))
     chosen = np.flatnonzero(kept)
+    if not len(chosen):
+        raise probe.nothing_read()
     cfg = record.model.cfg
     by_source = _by_source(pages, sources) if probe.by == "position" else None
     return LogitAttribution(

@@ -7,11 +7,11 @@ import numpy as np
 
 from vlm_lens.errors import InputError
 from vlm_lens.layout import Region, TokenLayout
-from vlm_lens.plotting import lens_by_layer, lens_map, lens_strip, lens_table
+from vlm_lens.plotting import lens_by_layer, lens_lines, lens_map, lens_strip, lens_table
 from vlm_lens.plotting.seen_picture import patch_picture
 from vlm_lens.probes.places import span_of
 
-KINDS = ("map", "strip", "tokens", "layers")
+KINDS = ("map", "strip", "tokens", "layers", "targets", "entropy")
 
 
 def lens_figure(
@@ -21,14 +21,14 @@ def lens_figure(
 
     Args:
         reading: a `LensReading`.
-        kind: "map", "strip", "tokens", "layers", or None.
+        kind: one of `KINDS`, or None.
         row: of the batch.
         image: of the row.
         region: patches to outline.
         options: of the figure.
 
     Raises:
-        InputError: an unknown kind.
+        InputError: an unknown kind, or targets where none were followed.
     """
     here = reading.row(row)
     if kind is None:
@@ -41,6 +41,8 @@ def lens_figure(
         return lens_table(here.top, here.states, _labels(here), **options)
     if kind == "layers":
         return lens_by_layer(here.top[:, -1], here.states, **options)
+    if kind in ("targets", "entropy"):
+        return _lines(here, kind, options)
     raise InputError("Kind of figure", f"one of {', '.join(KINDS)}", repr(kind))
 
 
@@ -60,6 +62,19 @@ def _over_picture(
         name: np.nan_to_num(reading.patches("probability", name, image=image, row=row)) for name in reading.targets
     }
     return lens_map(picture, top, reading.states, targets=targets, **options)
+
+
+def _lines(here: Any, kind: str, options: Mapping[str, Any]) -> Any:
+    """What was followed, over layers; of several positions the mean."""
+    n = len(here.places)
+    of_several = f", mean of {n} positions" if n > 1 else ""
+    if kind == "entropy":
+        values = here.entropy.mean(axis=1, keepdims=True)
+        return lens_lines(values, ["entropy"], here.states, title=f"entropy in nats{of_several}", **options)
+    if not here.targets:
+        raise InputError("Figure of targets", "targets that were followed", "none", "LogitLens(targets=[' cat']).")
+    values = here.target_probabilities.mean(axis=1)
+    return lens_lines(values, here.targets, here.states, title=f"probability{of_several}", **options)
 
 
 def _text_of(here: Any) -> Any:

@@ -65,14 +65,13 @@ class LensReading:
         names_of: Callable[[Sequence[int]], list[str]],
         layout: TokenLayout | PictureLayout,
         images: tuple[Any, ...],
+        is_counted: Bool[np.ndarray, "row pos"],
     ) -> "LensReading":
         """A reading from rows, positions and statistics of each state, in any order of places."""
-        assert states, "something was read"
         rows, positions, _ = next(iter(states.values()))
         order = np.lexsort((positions, rows))
-        places = Places.of(layout, rows[order], positions[order])
-        is_real = places.roles != "pad"  # a row that had ended goes on as padding
-        kept = order[is_real]
+        kept = order[is_counted[rows[order], positions[order]]]
+        places = Places.of(layout, rows[kept], positions[kept])
 
         def stacked(name: str) -> Any:
             return np.stack([getattr(statistics, name).numpy()[kept] for _, _, statistics in states.values()])
@@ -81,7 +80,7 @@ class LensReading:
         known = np.unique(top_ids).tolist()
         return cls(
             tuple(states),
-            places.chosen(is_real),
+            places,
             top_ids,
             stacked("top_probabilities"),
             stacked("entropy"),

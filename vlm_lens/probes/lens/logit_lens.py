@@ -96,6 +96,7 @@ class LogitLens(Reader):
         if unknown := [one for one in named if isinstance(one, str) and one not in ("all", EMBED)]:
             rule = f"'all', {EMBED!r}, numbers or a range of layers, or a tuple of two depths"
             raise HookError(f"Layers of {self!r}", rule, repr(unknown[0]))
+        if isinstance(layers, list):
             layers = [layer for layer in layers if layer != EMBED]
         states = {tower.hook_name(0, "hook_resid_pre"): EMBED} if has_embed else {}
         if isinstance(layers, str) and layers == EMBED or has_embed and layers == []:
@@ -133,7 +134,11 @@ class LogitLens(Reader):
         return LensRead(rows, columns + here.span.start, statistics, lens)
 
     def result(self, reads: Sequence[Read], record: Record) -> LensReading:
-        """All states side by side, over all positions that were run."""
+        """All states side by side, over all positions that were run.
+
+        Raises:
+            EmptySelectionError: none was, as when a generation ends at once.
+        """
         tower = self._readable_tower(record.model)
         lens = reads[0].value.lens if reads else self._lens(record.model, {})
         if tower.name == "vision":
@@ -141,6 +146,9 @@ class LogitLens(Reader):
             layout: Any = record.pictures and record.pictures.with_class_tokens(int(bool(has_class_token)))
         else:
             layout = record.layout
+        is_counted = (record.counted() if layout is record.layout else layout.mask("all")).numpy()
+        if not any(bool(is_counted[read.value.rows, read.value.positions].any()) for read in reads):
+            raise self.nothing_read()
         by_state: dict[str, list[LensRead]] = {}
         for read in reads:
             by_state.setdefault(self.states(record.model)[read.here.name], []).append(read.value)
@@ -152,7 +160,7 @@ class LogitLens(Reader):
             )
             for state, parts in by_state.items()
         }
-        reading = LensReading.of(states, tuple(lens.groups), lens.names_of, layout, record.images)
+        reading = LensReading.of(states, tuple(lens.groups), lens.names_of, layout, record.images, is_counted)
         if tower.name == "decoder" and tower.transformer.tokenizer is not None:
             followed = {one for group in lens.groups.values() for one in group}
             read_best = set(reading.top_ids.ravel().tolist())
