@@ -249,7 +249,8 @@ def test_a_mean_is_refused_with_another_model_or_preprocessing(vlm: HookedVLM) -
         HookedVLM.from_hf(tiny_checkpoint(), processor).run(inputs, MeanAblation("image", mean))
     # The same weights elsewhere, and a model whose preprocessing is unknown, are the same model.
     HookedVLM.from_hf(new_checkpoint(), processor_of()).run(inputs, MeanAblation("image", mean))
-    tiny_vlm().run(inputs, MeanAblation("image", mean))
+    with pytest.warns(UserWarning, match="the model at hand has no image processor"):
+        tiny_vlm().run(inputs, MeanAblation("image", mean))
     with pytest.raises(HookError, match="hooks that vectors were given for"):
         vlm.run(inputs, MeanAblation("image", mean, "hook_embed"))
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from vlm_lens.attachments.fingerprint import fingerprint_of
 from vlm_lens.attachments.towers import towers_of
+from vlm_lens.layout import pads_to_square
 
 _BLOCK = 1 << 17
 """Values of a parameter that are summed together: few enough for a processor's cache."""
@@ -64,6 +65,11 @@ def preprocessing_of(model: Any) -> dict[str, Any] | None:
     chosen = {name: settings[name] for name in _OF_PREPROCESSING if settings.get(name) is not None}
     plain: dict[str, Any] = json.loads(json.dumps(chosen, sort_keys=True, default=_as_plain))
     return plain
+
+
+def pads_by_itself(model: Any) -> bool:
+    """Whether the model's image processor makes every picture a square."""
+    return pads_to_square(getattr(getattr(model, "processor", None), "image_processor", None))
 
 
 def _as_plain(value: Any) -> Any:

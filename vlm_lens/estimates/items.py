@@ -15,7 +15,7 @@ from vlm_lens.attachments.towers import towers_of
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import ImageLike, open_image
 from vlm_lens.inputs.pictures import process_pictures
-from vlm_lens.layout import PatchGrid
+from vlm_lens.layout import PatchGrid, PictureLayout, TokenLayout
 
 
 def fingerprint_after(before: str, item: Any) -> str:
@@ -49,6 +49,12 @@ def items_of(images: Any) -> Iterable[Any]:
         advice = "Inputs are taken in by update(inputs)." if isinstance(images, Mapping) else ""
         raise InputError("Mean of pictures", "pictures, or one", type(images).__name__, advice)
     return images
+
+
+def pictures_of(inputs: Any) -> PictureLayout | None:
+    """The pictures of prepared inputs; None where they are unknown."""
+    layout = getattr(inputs, "pictures", getattr(inputs, "layout", None))
+    return PictureLayout.of(layout, 0) if isinstance(layout, TokenLayout) else layout
 
 
 def pixels_of(

@@ -15,6 +15,7 @@ from vlm_lens.errors import EstimateError
 from vlm_lens.estimates.manifest import Manifest
 from vlm_lens.estimates.mean_file import read_moments, write_moments
 from vlm_lens.estimates.moments import Moments
+from vlm_lens.layout import PictureLayout
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -69,13 +70,18 @@ class Mean:
         """How many vectors it is the mean of; the fewest at any position where these were kept apart."""
         return int(self._at(hook or self._only()).n.min())
 
-    def check(self, model: Any) -> None:
+    def check(self, model: Any, pictures: PictureLayout | None = None) -> None:
         """Raise for another model than this was made with, or other preprocessing.
+
+        Args:
+            model: what it is to be used with.
+            pictures: those of the inputs at hand, if they are to be compared too.
 
         Raises:
             EstimateError: naming both.
         """
         self.manifest.check_model(model)
+        self.manifest.check_pictures(pictures)
 
     def save(self, path: str | Path) -> Path:
         """Write a safetensors file, with the manifest in its metadata; it stands there whole or not at all."""

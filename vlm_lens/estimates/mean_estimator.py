@@ -17,9 +17,9 @@ from vlm_lens.attachments.feature_shape import feature_shape
 from vlm_lens.attachments.hook_names import hook_names_of
 from vlm_lens.attachments.towers import OF_PICTURES, grid_of, place_of, towers_of
 from vlm_lens.errors import EstimateError, HookError, InputError
-from vlm_lens.estimates.identity import hash_of, name_of, preprocessing_of
-from vlm_lens.estimates.items import fingerprint_after, items_of, pixels_of
-from vlm_lens.estimates.manifest import Manifest
+from vlm_lens.estimates.identity import hash_of, name_of, pads_by_itself, preprocessing_of
+from vlm_lens.estimates.items import fingerprint_after, items_of, pictures_of, pixels_of
+from vlm_lens.estimates.manifest import Manifest, as_written
 from vlm_lens.estimates.mean import Mean
 from vlm_lens.estimates.mean_file import read_moments, write_moments
 from vlm_lens.estimates.moments import Moments
@@ -50,7 +50,7 @@ class MeanEstimator:
             vision tower, the class token first).
         layers: of a pattern's matches.
         dtype: what is summed in, float64 or float32.
-        pad_to_square: pad pictures with the mean colour first, as LLaVA's own code does.
+        pad_to_square: pad pictures with the mean colour first, as LLaVA's own code does. `Inputs` must be made so.
 
     Raises:
         EstimateError: a model that sees no pictures.
@@ -84,6 +84,7 @@ class MeanEstimator:
         if dtype not in (torch.float32, torch.float64):
             raise EstimateError("Mean is summed in", "torch.float32 or torch.float64", dtype)
         self.reader = MomentsReader(positions, self.hook_names, per_position, dtype)
+        self.positions = as_written(positions)
         self.seen = Seen({})
 
     @property
@@ -100,9 +101,10 @@ class MeanEstimator:
 
         Raises:
             InputError: pictures that cannot be opened, or no prompt for the decoder.
-            EstimateError: activations that are NaN or infinite.
+            EstimateError: activations that are NaN or infinite, inputs that are padded otherwise than `pad_to_square`.
         """
         if isinstance(images, Mapping):
+            self.manifest().check_pictures(pictures_of(images))
             found = self._moments_of_inputs(images)
             self._add(found, len(images["pixel_values"]), [images])
             return self
@@ -201,9 +203,9 @@ class MeanEstimator:
             model=name_of(self.model),
             model_hash=hash_of(self.model),
             preprocessing=preprocessing_of(self.model),
-            pad_to_square=self.pad_to_square,
+            pad_to_square=self.pad_to_square or pads_by_itself(self.model),
             hooks=tuple(self.hook_names),
-            positions=repr(self.reader.positions),
+            positions=self.positions,
             per_position=self.reader.per_position,
             dtype=str(self.reader.dtype).removeprefix("torch."),
             n_items=self.seen.n_items,

@@ -56,10 +56,10 @@ class MeanAblation(VectorAblation):
         """As every ablation; and a `Mean` must have been made with this model.
 
         Raises:
-            EstimateError: it was made with another model or preprocessing.
+            EstimateError: it was made with another model or preprocessing, or these pictures are padded otherwise.
         """
         if isinstance(self.mean, Mean):
-            self.mean.check(ground.model)
+            self.mean.check(ground.model, ground.planned.pictures)
         super().check(ground)
 
     def vectors(self, hook_name: str) -> Tensor:

@@ -65,13 +65,13 @@ class NoiseAblation(Ablation):
         """As every ablation; and a `Mean` must have been made with this model.
 
         Raises:
-            EstimateError: it was made with another model or preprocessing.
+            EstimateError: it was made with another model or preprocessing, or these pictures are padded otherwise.
             HookError: a scale that is no positive number.
         """
         if not 0.0 < self.scale < float("inf"):
             raise HookError(f"Scale of {self!r}", "a finite number above 0", self.scale)
         if self.like is not None:
-            self.like.check(ground.model)
+            self.like.check(ground.model, ground.planned.pictures)
         super().check(ground)
 
     def check_at(self, hook_name: str, features: tuple[int, ...] | None, ground: Ground) -> None:

@@ -71,6 +71,17 @@ class PixelGeometry:
         sizes = [self.original, *((step.height, step.width) for step in self.steps)]
         return max(sizes, key=lambda size: size[0] * size[1])
 
+    @property
+    def is_padded_to_square(self) -> bool | None:
+        """Whether the picture was made a square by padding before all else; None where it was one."""
+        height, width = self.original
+        if height == width:
+            return None
+        first, side = self.steps[0] if self.steps else None, max(height, width)
+        if not isinstance(first, Window):
+            return False
+        return (first.height, first.width) == (side, side) and first.top <= 0 and first.left <= 0
+
     @cached_property
     def _maps(self) -> tuple[AxisMap, AxisMap]:
         rows, columns = AxisMap(), AxisMap()

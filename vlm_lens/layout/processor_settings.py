@@ -38,7 +38,7 @@ def geometry_of(image_processor: object, image_size: Size, *, pad_to_square: boo
     _refuse_unknown(image_processor)
     steps: list[Step] = []
     size = image_size
-    has_own_square = bool(_get(image_processor, "do_pad")) and hasattr(image_processor, "pad_to_square")
+    has_own_square = pads_to_square(image_processor)
     if pad_to_square or has_own_square:
         size = _append(steps, size, _square(size))
     if _get(image_processor, "do_resize"):
@@ -52,6 +52,11 @@ def geometry_of(image_processor: object, image_size: Size, *, pad_to_square: boo
     if _get(image_processor, "do_pad") and not has_own_square:
         _append(steps, size, _bottom_right_pad(size, image_processor))
     return PixelGeometry(image_size, tuple(steps))
+
+
+def pads_to_square(image_processor: object) -> bool:
+    """Whether an image processor pads every picture to a square by itself, as that of LLaVA can."""
+    return bool(_get(image_processor, "do_pad")) and hasattr(image_processor, "pad_to_square")
 
 
 def _append(steps: list[Step], size: Size, step: Step) -> Size:
