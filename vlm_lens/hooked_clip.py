@@ -60,7 +60,8 @@ class HookedCLIP(Runs, TwoTowers):
             texts: what the pictures are compared with.
 
         Raises:
-            InputError: a picture that cannot be opened, a model without a processor.
+            InputError: a picture that cannot be opened, an empty list of texts, a text longer than the text tower
+                reads, a model without a processor.
         """
         image_processor = getattr(self.processor, "image_processor", None)
         if image_processor is None:
@@ -71,7 +72,10 @@ class HookedCLIP(Runs, TwoTowers):
         processed = process_pictures(image_processor, pictures, self.grid_for)
         if texts is None:
             return ClipInputs.of(processed, pictures).to(self.logit_scale.device)
-        texts = [texts] if isinstance(texts, str) else list(texts)
+        texts = _several(texts)
+        if not texts:
+            rule, advice = "at least one text", "Leave texts out for the pictures' vectors."
+            raise InputError("Pictures cannot be compared", rule, "none", advice)
         return ClipInputs.of(processed, pictures, self._tokens_of(texts), texts).to(self.logit_scale.device)
 
     def grid_for(self, size: tuple[int, int]) -> PatchGrid:
@@ -86,18 +90,21 @@ class HookedCLIP(Runs, TwoTowers):
         return super().forward(inputs)
 
     @torch.no_grad()
-    def candidates(self, texts: Sequence[str], names: Sequence[str] | None = None, batch_size: int = 256) -> Candidates:
+    def candidates(
+        self, texts: str | Sequence[str], names: str | Sequence[str] | None = None, batch_size: int = 256
+    ) -> Candidates:
         """Texts as vectors, made once to be compared with often; hooks on the text tower are not called.
 
         Args:
-            texts: whole sentences, such as "A photo of a cat.".
+            texts: a whole sentence, such as "A photo of a cat.", or several.
             names: what each is called in results; the text itself where None.
             batch_size: how many texts at a time.
 
         Raises:
-            InputError: no text, names that do not fit, a model without a tokenizer.
+            InputError: no text, one that is longer than the text tower reads, names that do not fit, a model without a
+                tokenizer.
         """
-        texts = list(texts)
+        texts = _several(texts)
         if not texts:
             raise InputError("Candidates", "at least one text", "none")
         points = [point for name, point in self.hook_dict.items() if name.startswith(("text.", "hook_text"))]
@@ -106,10 +113,10 @@ class HookedCLIP(Runs, TwoTowers):
             for start in range(0, len(texts), batch_size):
                 tokens = self._tokens_of(texts[start : start + batch_size])
                 vectors.append(self.encode_text(tokens["input_ids"], tokens["attention_mask"]))
-        return Candidates(tuple(texts if names is None else names), torch.cat(vectors))
+        return Candidates(tuple(texts if names is None else _several(names)), torch.cat(vectors))
 
     def zero_shot(
-        self, images: Any, labels: Sequence[str], template: str = "a photo of a {}."
+        self, images: Any, labels: str | Sequence[str], template: str = "a photo of a {}."
     ) -> Float[Tensor, "image label"]:
         """The probability of each label for each picture.
 
@@ -121,7 +128,7 @@ class HookedCLIP(Runs, TwoTowers):
         Raises:
             InputError: for a model without a processor.
         """
-        return self(self.prepare(images, [template.format(label) for label in labels])).softmax(dim=-1)
+        return self(self.prepare(images, [template.format(label) for label in _several(labels)])).softmax(dim=-1)
 
     def _tokens_of(self, texts: Sequence[str]) -> dict[str, Tensor]:
         """Token ids and which of them are no padding."""
@@ -129,11 +136,12 @@ class HookedCLIP(Runs, TwoTowers):
         if tokenizer is None:
             raise _no_processor("Texts")
         tokens = tokenizer(list(texts), padding=True, return_tensors="pt")
+        lengths, n_ctx = tokens["attention_mask"].sum(dim=1), self.text.cfg.n_ctx
+        if tokens["input_ids"].shape[1] > n_ctx:
+            longest = int(lengths.argmax())
+            got = f"{int(lengths[longest])} for {texts[longest][:40]!r}"
+            raise InputError("Text is longer than the text tower reads", f"at most {n_ctx} tokens", got)
         return {name: tokens[name].to(self.logit_scale.device) for name in ("input_ids", "attention_mask")}
-
-
-def _no_processor(what: str) -> InputError:
-    return InputError(f"{what} cannot be prepared", "a processor", "a model without one", "Give one to from_hf.")
 
     def __repr__(self) -> str:
         vision, text = self.vision.cfg, self.text.cfg
@@ -141,3 +149,12 @@ def _no_processor(what: str) -> InputError:
             f"HookedCLIP({vision.n_layers} vision layers of {vision.n_heads} heads, {text.n_layers} text layers of "
             f"{text.n_heads} heads, {len(self.hook_dict)} hooks, {vision.dtype} on {vision.device})"
         )
+
+
+def _several(texts: str | Sequence[str]) -> list[str]:
+    """One text is a list of one, not its letters."""
+    return [texts] if isinstance(texts, str) else list(texts)
+
+
+def _no_processor(what: str) -> InputError:
+    return InputError(f"{what} cannot be prepared", "a processor", "a model without one", "Give one to from_hf.")

@@ -25,6 +25,7 @@ class CurrentPass:
         n_before: positions of earlier passes, whose keys and values are held.
         step: 0 for the prompt, and for a plain run.
         keeps_keys: whether passes to come will hold new positions alone, the keys and values of the others being kept.
+        texts: what CLIP compares the pictures with, as written; () where that is unknown.
         memo: what attachments worked out for this pass, to be used in all its layers.
     """
 
@@ -34,6 +35,7 @@ class CurrentPass:
     n_before: int = 0
     step: int = 0
     keeps_keys: bool = False
+    texts: tuple[str, ...] = ()
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
 
     def sequences(self, place: Place) -> Sequences | None:

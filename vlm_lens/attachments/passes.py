@@ -29,7 +29,8 @@ def first_pass(model: Any, given: Any, attention_mask: Tensor | None = None, kee
         layout = _masked(layout, given, attention_mask)
     pictures = _pictures_of(model, given, layout)
     step = 0 if layout is None else layout.n_positions - layout.n_prompt
-    return CurrentPass(model, layout, pictures, step=step, keeps_keys=keeps_keys)
+    texts = tuple(getattr(given, "texts", ()))
+    return CurrentPass(model, layout, pictures, step=step, keeps_keys=keeps_keys, texts=texts)
 
 
 def next_pass(before: CurrentPass | None, model: Any, tokens: Tensor, n_before: int) -> CurrentPass:

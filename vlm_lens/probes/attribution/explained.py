@@ -1,5 +1,6 @@
 """The number that a gradient is taken of: one logit, or a difference of two, for each row or picture."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,7 +35,7 @@ class Explained:
         """What a run's logits say about a target; where none is named, about what the model itself says."""
         model, logits = again.model, again.logits
         if isinstance(model, TwoTowers):
-            texts = _texts(again.record)
+            texts = tuple(getattr(again.record.given, "texts", ()))
             contrasts = _of_texts(target, against, logits.shape[0], logits.shape[1], texts)
             settled = tuple(one.settled(row) for one, row in zip(contrasts, logits, strict=True))
             return cls(settled, None, tuple(one.label(model, texts) for one in settled))
@@ -67,12 +68,12 @@ def check_explained(ground: Ground, one: Any, target: Target, against: Target, a
     """Raise before the model runs for what cannot be explained.
 
     Raises:
-        InputError: a target that is no token; for CLIP, no text.
-        PositionError: not exactly one position in each row.
+        InputError: a target that is no token; for CLIP one that is no text, or pictures without texts.
+        PositionError: not exactly one position in each row; for CLIP `{picture: text}` for other pictures.
         HookError: a model without logits.
     """
     if isinstance(ground.model, TwoTowers):
-        return
+        return _check_texts(ground, one, target, against)
     check_has_vocabulary(ground.model, one)
     layout = ground.planned.layout
     if layout is None:
@@ -87,8 +88,7 @@ def one_position_a_row(layout: TokenLayout, at: Selector) -> tuple[int, ...]:
     Raises:
         PositionError: none, or several.
     """
-    found = [layout.positions(at, row) if not isinstance(at, dict) else layout.positions(at[row], row)
-             for row in range(layout.n_rows)]  # fmt: skip
+    found = [layout.positions(at, row) for row in range(layout.n_rows)]
     for row, positions in enumerate(found):
         if len(positions) != 1:
             got = f"{len(positions)} in row {row} for {at!r}"
@@ -104,8 +104,15 @@ def _positions(record: Record, at: Selector, logits: Tensor) -> tuple[int, ...]:
     return positions
 
 
-def _texts(record: Record) -> tuple[str, ...]:
-    return tuple(getattr(record.given, "texts", ()))
+def _check_texts(ground: Ground, one: Any, target: Target, against: Target) -> None:
+    """Raise where CLIP has nothing to compare its pictures with, or not what is to be explained."""
+    texts, pictures = ground.planned.layout, ground.planned.pictures
+    if texts is None or pictures is None:
+        advice = "Give both: clip.prepare(images, texts)."
+        raise InputError(
+            f"{one!r}", "pictures and texts, whose similarity is explained", "one without the other", advice
+        )
+    _of_texts(target, against, pictures.n_rows, texts.n_rows, ground.planned.texts)
 
 
 def _of_texts(
@@ -115,13 +122,17 @@ def _of_texts(
 
     def column(one: Any) -> int:
         place = texts.index(one) if isinstance(one, str) and one in texts else one
-        if not isinstance(place, int) or not 0 <= place < n_texts:
+        if isinstance(place, bool) or not isinstance(place, int) or not 0 <= place < n_texts:
             known = f", or one of {', '.join(map(repr, texts))}" if texts else ""
             raise InputError("Target", f"the number of a text, 0 to {n_texts - 1}{known}", repr(one))
         return place
 
     def columns(one: Any, picture: int) -> tuple[int, ...]:
-        one = one[picture] if isinstance(one, dict) else one
+        if isinstance(one, Mapping):
+            if set(one) != set(range(n_pictures)):
+                rule = f"one for each picture from 0 to {n_pictures - 1}"
+                raise PositionError("Targets by picture", rule, f"pictures {sorted(one)}")
+            one = one[picture]
         if one is None:
             return ()
         return tuple(map(column, one)) if isinstance(one, list | tuple) else (column(one),)
