@@ -240,7 +240,7 @@ def test_a_picture_or_inputs_or_inputs_with_another_prompt(demo: HookedVLM, read
 
 
 def test_interventions_are_in_force_while_the_prompt_is_read(demo: HookedVLM, read: ReadPrompt) -> None:
-    cut = demo.compress(read.inputs, AttentionKnockout("all", "image"), keep=0.1, max_new_tokens=3)
+    cut = read_prompt(demo, read.inputs, AttentionKnockout("all", "image"), max_new_tokens=3)
     assert float(cut.ranking.abs().max()) == 0.0
     other = demo.compress(read.inputs, AttentionKnockout("question", "image"), keep=0.1, max_new_tokens=3)
     assert not torch.equal(other.logits("Yes"), demo.compress(read.inputs, keep=0.1, max_new_tokens=3).logits("Yes"))
@@ -377,3 +377,49 @@ def test_no_hook_is_left(demo: HookedVLM, read: ReadPrompt) -> None:
 
 def _interrupt(step: object) -> None:
     raise KeyboardInterrupt
+
+
+def test_a_knockout_of_the_picture_leaves_nothing_to_rank() -> None:
+    vlm = tiny_vlm()
+    inputs, options = one_row(vlm), dict(keep=0.5, max_new_tokens=2)
+    everywhere, one_layer = AttentionKnockout("predicting", "image"), AttentionKnockout("predicting", "image", layers=1)
+    with pytest.raises(InputError, match="Nothing ranks the image tokens.*none in layers 0, 1.*order='random'"):
+        vlm.compress(inputs, everywhere, **options)
+    with pytest.raises(InputError, match="none in layer 1"):
+        vlm.compress(inputs, one_layer, **options)
+    for allowed in (dict(order="random"), dict(keep=1.0), dict(keep=0.0), dict(variant="query")):
+        vlm.compress(inputs, everywhere, **{**options, **allowed})
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ([1, 2, 3], r"a text, several, or a tensor of tokens, got \[1, 2, 3\]"),
+        (torch.tensor([1.0, 2.0]), r"integers \[pos\] or \[batch pos\], got torch.float32"),
+        (torch.tensor([True]), "integers"),
+        (torch.zeros(1, 0, dtype=torch.long), "integers"),
+        (torch.zeros(1, 1, 1, dtype=torch.long), "integers"),
+        (torch.tensor([5, 500]), "ids from 0 to 499, got from 5 to 500"),
+        (torch.tensor([-1]), "ids from 0 to 499"),
+        ([], "at least one token"),
+    ],
+)
+def test_what_is_no_new_text_is_refused(text: Any, message: str) -> None:
+    vlm = tiny_vlm()
+    context = vlm.compress(one_row(vlm), keep=0.5, max_new_tokens=2)
+    if not isinstance(text, Tensor):  # words need a processor
+        context = HookedVLM.demo().compress(example_scenes()[0].scene.image, max_new_tokens=1)
+    with pytest.raises(InputError, match=message):
+        context.logits(text)
+    if not isinstance(text, Tensor):
+        return
+    whole = new_tokens()
+    torch.testing.assert_close(context.logits(whole[0].int()), context.logits(whole))
+
+
+def test_options_that_ask_does_not_have_are_said() -> None:
+    vlm = HookedVLM.demo()
+    picture = example_scenes()[0].scene.image
+    context = vlm.compress(picture, keep=0.1, max_new_tokens=2)
+    with pytest.raises(InputError, match="Options of ask: expected some of do_sample, temperature.*got stop_at"):
+        context.ask(QUESTION, stop_at=3)

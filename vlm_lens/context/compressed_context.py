@@ -1,18 +1,19 @@
 """Image re-prompting, its second half: what is left of a picture, and questions asked of it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from html import escape
 from typing import Any
 
 import pandas as pd
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlm_lens.attachments import Attachment
-from vlm_lens.context.new_text import literal_pieces, new_inputs, question_pieces, token_inputs
+from vlm_lens.attachments.described import described
+from vlm_lens.context.new_text import all_strings, literal_pieces, new_inputs, question_pieces, token_inputs
 from vlm_lens.errors import HookError, InputError
 from vlm_lens.inputs import Inputs
 from vlm_lens.model.generation import Generation, Step, generated, stream_tokens
@@ -77,12 +78,16 @@ class CompressedContext:
             sampling: the fields of `vlm_lens.model.sampling.Sampling`.
 
         Raises:
-            InputError: an empty question, one with an image marker, more positions than the model has.
+            InputError: an empty question, one with an image marker, an option that does not exist, more positions than
+                the model has.
             HookError: for attachments.
         """
         if self.model.tokenizer is None:
             raise InputError("Question cannot be written", "a model with a processor", "none", "Use logits(tokens).")
         questions = [question] if isinstance(question, str) else list(question)
+        known = [one.name for one in fields(Sampling)]
+        if unknown := [name for name in sampling if name not in known]:
+            raise InputError("Options of ask", f"some of {', '.join(known)}", ", ".join(unknown))
         processor, template = self.model.processor, template or self.template
         rows = [question_pieces(processor, one, template) for one in questions]
         given = new_inputs(processor, rows, self.model.image_token_id).to(self._device)
@@ -97,18 +102,23 @@ class CompressedContext:
         return generated(self.model, given, steps, on_token, ends, caches=False)
 
     @torch.no_grad()
-    def logits(self, text: str | Sequence[str] | Int[Tensor, "*batch pos"]) -> Float[Tensor, "batch new_pos d_vocab"]:
+    def logits(self, text: Any) -> Float[Tensor, "batch new_pos d_vocab"]:
         """What follows each position of some new text, which is taken as it stands: no template, no BOS.
 
         Args:
-            text: one or several (the shorter padded on the left, where the logits mean nothing), or tokens.
+            text: a string or several (the shorter padded on the left, where the logits mean nothing), or a tensor of
+                tokens `[pos]` or `[batch pos]`.
 
         Raises:
-            InputError: no text, an image marker or image token in it, more positions than the model has.
+            InputError: no text, an image marker or image token in it, tokens outside the vocabulary, more positions
+                than the model has.
         """
         if isinstance(text, Tensor):
-            given = token_inputs(text)
+            given = token_inputs(text, self.model.embed.W_E.shape[0])
         else:
+            if not isinstance(text, str) and not (isinstance(text, list | tuple) and all_strings(text)):
+                rule = "a text, several, or a tensor of tokens"
+                raise InputError("New text in a compressed context", rule, described(text))
             processor, texts = self.model.processor, [text] if isinstance(text, str) else text
             rows = [literal_pieces(processor, one) for one in texts]
             given = new_inputs(processor, rows, self.model.image_token_id)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Int
 from torch import Tensor
 
 from vlm_lens.errors import InputError
@@ -74,11 +73,26 @@ def new_inputs(processor: Any, rows: Sequence[Sequence[Piece]], image_token_id: 
     return Inputs(torch.tensor([row.token_ids for row in padded]), layout.mask("all").long(), None, layout)
 
 
-def token_inputs(tokens: Int[Tensor, "*batch pos"]) -> Inputs:
-    """Tokens that are given as they are, none of them padding."""
-    tokens = tokens if tokens.ndim == 2 else tokens[None]
+def token_inputs(tokens: Tensor, d_vocab: int) -> Inputs:
+    """Tokens that are given as they are, none of them padding.
+
+    Raises:
+        InputError: no integers `[pos]` or `[batch pos]`, none at all, or one outside the vocabulary.
+    """
+    what, is_float = "New text in a compressed context", tokens.is_floating_point() or tokens.is_complex()
+    if is_float or tokens.dtype == torch.bool or tokens.ndim not in (1, 2) or not tokens.numel():
+        raise InputError(what, "integers [pos] or [batch pos]", f"{tokens.dtype} {list(tokens.shape)}")
+    if bool(((tokens < 0) | (tokens >= d_vocab)).any()):
+        rule, got = f"ids from 0 to {d_vocab - 1}", f"from {int(tokens.min())} to {int(tokens.max())}"
+        raise InputError(what, rule, got)
+    tokens = tokens.long() if tokens.ndim == 2 else tokens.long()[None]
     layout = TokenLayout.from_roles([["question"] * tokens.shape[1] for _ in tokens])
     return Inputs(tokens, torch.ones_like(tokens), None, layout)
+
+
+def all_strings(texts: Sequence[Any]) -> bool:
+    """Whether several texts are texts."""
+    return all(isinstance(one, str) for one in texts)
 
 
 def _checked_marker(processor: Any, text: str) -> str:

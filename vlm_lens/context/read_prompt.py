@@ -55,7 +55,8 @@ class ReadPrompt:
         """What a share of the image tokens leaves; see `compress`.
 
         Raises:
-            InputError: a share outside [0, 1], or so small that no image token would be kept; another variant.
+            InputError: a share outside [0, 1], or so small that no image token would be kept; another variant; a layer
+                that gave no image token any attention, so that there is nothing to rank.
             EmptySelectionError: where nothing at all would be kept.
         """
         check_request(keep, variant, order)
@@ -77,6 +78,8 @@ class ReadPrompt:
         layout, n = self.inputs.layout, _n_image_tokens(keep, variant, self.ranking.shape[1])
         text = layout.mask("bos" if keeps_bos else []) if variant == "image" else layout.mask("prompt_text")
         is_kept = text.expand(len(self.ranking), -1).clone()
+        if 0 < n < self.ranking.shape[1] and order != "random":
+            check_is_ranked(self.ranking)
         is_kept[:, layout.mask("image")[0]] = kept_tokens(self.ranking, n, order, seed)
         return is_kept
 
@@ -151,7 +154,8 @@ def compress(
 
     Raises:
         InputError: several rows, no picture, a share outside [0, 1] or so small that it keeps none, layers whose
-            window is shorter than the prompt.
+            window is shorter than the prompt, or a layer that a knockout kept from the whole picture: nothing ranks
+            its image tokens.
 
     Source: Kaduri, Bagon and Dekel, "What's in the Image? A Deep-Dive into the Vision of Vision Language Models", 2025,
     section 5.
@@ -198,6 +202,19 @@ def _n_image_tokens(keep: float, variant: str, n_all: int) -> int:
         advice = "variant='query' keeps the text alone."
         raise InputError("keep leaves no image token", f"0, or at least 1 / {n_all}", keep, advice)
     return n
+
+
+def check_is_ranked(ranking: Float[Tensor, "layer image_pos"]) -> None:
+    """Raise for a layer that looked at no image token.
+
+    Raises:
+        InputError: with these layers.
+    """
+    blind = (~(ranking > 0).any(dim=1)).nonzero().flatten().tolist()
+    if blind:
+        got = f"none in layer{'s' if len(blind) > 1 else ''} {', '.join(map(str, blind))}"
+        advice = "Compress without what blocks it, or take order='random'."
+        raise InputError("Nothing ranks the image tokens", "attention to them in every layer", got, advice)
 
 
 def check_request(keep: float, variant: str, order: str) -> None:
