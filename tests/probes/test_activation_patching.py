@@ -26,6 +26,7 @@ from vlm_lens import (
     Probability,
 )
 from vlm_lens.errors import ActivationError, EmptySelectionError, HookError, InputError, PositionError, VlmLensError
+from vlm_lens.plotting.patching_heatmaps import patching_heatmaps
 
 
 def metric(logits: Tensor) -> Tensor:
@@ -335,3 +336,23 @@ def test_a_measure_says_what_it_is(vlm: HookedVLM, other: Inputs) -> None:
     assert one.fingerprint() == more.fingerprint() == replace(more, name="grid").fingerprint()
     assert one.fingerprint() != replace(one, metric=LogProbability(400)).fingerprint()
     assert "metric=Probability(target=400), positions=['image']" in repr(one)
+
+
+def test_a_row_whose_answer_is_the_sources_has_no_share(vlm: HookedVLM, inputs: Inputs, other: Inputs) -> None:
+    source = vlm.run(other, names_filter="blocks.*.hook_resid_pre")
+    patching = ActivationPatching(source, LogitDifference(40, 77), ["last", "image"], shows_progress=False)
+    grid = grid_of(vlm, inputs, patching)
+    assert grid.clean is not None
+    same = replace(grid, clean=np.array([grid.corrupted[0], grid.clean[1]]))
+    assert np.isnan(same.recovered[..., 0]).all()
+    np.testing.assert_array_equal(same.recovered[..., 1], grid.recovered[..., 1])
+    frame = same.to_dataframe()
+    assert frame[frame.row == 0].recovered.isna().all() and frame[frame.row == 1].recovered.notna().all()
+    with pytest.raises(InputError, match="a source that differs"):
+        _ = replace(grid, clean=grid.corrupted).recovered
+
+
+def test_a_source_of_zero_is_known() -> None:
+    panels = {"kind": np.array([[2.0, 2.1]])}
+    scale = patching_heatmaps(panels, ["0"], ["a", "b"], corrupted=2.0, clean=0.0).layout.coloraxis
+    assert (scale.cmin, scale.cmax) == (0.0, 4.0)

@@ -43,7 +43,7 @@ def patching_heatmaps(
     """
     assert all(one.shape == (len(layers), len(columns)) for one in panels.values())
     finite = np.concatenate([np.abs(one - corrupted).ravel() for one in panels.values()])
-    reach = max(float(np.nanmax(finite, initial=0.0)), abs((clean or corrupted) - corrupted), 1e-9)
+    reach = max(float(np.nanmax(finite, initial=0.0)), abs((corrupted if clean is None else clean) - corrupted), 1e-9)
     figure = make_subplots(1, len(panels), subplot_titles=[escaped(one) for one in panels], shared_yaxes=True,
                            horizontal_spacing=0.25 / max(4, len(panels) * 4))  # fmt: skip
     for place, values in enumerate(panels.values()):

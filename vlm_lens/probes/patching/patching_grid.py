@@ -85,10 +85,10 @@ class PatchingGrid:
 
     @property
     def recovered(self) -> Float[np.ndarray, "*axes"]:
-        """The same on the scale from 0, the run without a patch, to 1, the source.
+        """The same on the scale from 0, the run without a patch, to 1, the source; NaN in a row where these are equal.
 
         Raises:
-            InputError: where the source's own value is unknown, or equals the run's.
+            InputError: where the source's own value is unknown, or equals the run's in every row.
         """
         return self._on_the_scale(self.cells, self.corrupted, self._known_clean()).reshape(self.values.shape)
 
@@ -102,8 +102,8 @@ class PatchingGrid:
         places = product(self.kinds, self.layers, self.positions, heads, rows)
         frame = pd.DataFrame(list(places), columns=["kind", "layer", "position", "head", "row"])
         clean = np.full(len(self.corrupted), np.nan) if self.clean is None else self.clean
-        with np.errstate(divide="ignore", invalid="ignore"):
-            recovered = (self.cells - self.corrupted) / (clean - self.corrupted)
+        gap = clean - self.corrupted
+        recovered = (self.cells - self.corrupted) / np.where(gap == 0, np.nan, gap)
         columns = {
             "value": self.cells,
             "corrupted": np.broadcast_to(self.corrupted, self.cells.shape),
@@ -152,9 +152,9 @@ class PatchingGrid:
 
     def _on_the_scale(self, values: np.ndarray, corrupted: object, clean: object) -> np.ndarray:
         gap = np.asarray(clean) - np.asarray(corrupted)
-        if bool((gap == 0).any()):
+        if bool((gap == 0).all()):
             raise InputError("Share recovered", "a source that differs from the run without a patch", "equal metrics")
-        scaled: np.ndarray = (values - corrupted) / gap
+        scaled: np.ndarray = (values - corrupted) / np.where(gap == 0, np.nan, gap)
         return scaled
 
     def __repr__(self) -> str:
