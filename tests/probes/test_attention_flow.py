@@ -10,7 +10,7 @@ from torch import Tensor
 from tests.interventions.plain_transformers import Plain, edges
 from tests.model.tiny_vlms import FAMILIES, new_mapping, tiny_checkpoint, tiny_inputs, tiny_vlm
 from tests.tiny_models import IMAGE, N_PATCHES, new_clip, random_pixels
-from vlm_lens import AttentionFlow, AttentionKnockout, FlowReading, HookedCLIP, HookedVLM, Inputs
+from vlm_lens import AttentionFlow, AttentionKnockout, Except, FlowReading, HookedCLIP, HookedVLM, Inputs
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError
 
 # The pattern is computed in fp32 from equal weights; rounding alone differs, some 1e-6 after two layers.
@@ -374,3 +374,19 @@ def test_attached_to_a_generation_it_reads_what_generate_reads(vlm: HookedVLM, i
     assert torch.equal(attached[flow].shares, inner.shares)
     assert attached[flow].tokens == inner.tokens and attached[flow].sequences is run.layout
     assert len(inner.rows) < 12  # a row ended before the other
+
+
+def test_overlapping_groups_are_told_what_to_leave_out(vlm: HookedVLM, inputs: Inputs) -> None:
+    object_ = inputs.layout.patches(rows=0)
+    for groups in ({"object": object_, "picture": "image"}, {"picture": "image", "object": object_}):
+        with pytest.raises(PositionError, match="'picture': Except\\('image', but=Region") as caught:
+            vlm.run(inputs, AttentionFlow("last", groups))
+        assert caught.value.advice.count("object") == 0
+    apart = AttentionFlow("last", {"object": object_, "picture": Except("image", but=object_)})
+    assert vlm.run(inputs, apart)[apart].groups == ("object", "picture", "other")
+
+
+def test_positions_of_which_nothing_is_known_are_text(vlm: HookedVLM, inputs: Inputs) -> None:
+    stream, flow = vlm(inputs, stop_at_layer=1), AttentionFlow("last")
+    assert vlm.run(stream, flow, start_at_layer=1)[flow].groups == ("text",)
+    assert "question" in vlm.run(inputs, flow)[flow].groups

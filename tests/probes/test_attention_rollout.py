@@ -8,7 +8,7 @@ import torch
 
 from tests.model.tiny_vlms import tiny_inputs, tiny_vlm
 from tests.probes.test_attention_flow import CLOSE, assert_sums_to_one, patterns_of
-from vlm_lens import AttentionKnockout, AttentionRollout
+from vlm_lens import AttentionFlow, AttentionKnockout, AttentionRollout
 from vlm_lens.errors import InputError
 
 
@@ -98,3 +98,11 @@ def test_a_knockout_is_in_force_before_it() -> None:
 def test_options_that_do_not_exist_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(InputError, match="AttentionRollout: expected"):
         AttentionRollout(**options)
+
+
+def test_a_figure_says_that_a_layer_stands_for_all_up_to_it() -> None:
+    vlm = tiny_vlm()
+    rollout, flow = AttentionRollout("last"), AttentionFlow("last")
+    run = vlm.run(tiny_inputs(vlm), rollout, flow)
+    said = [run[one].plot_map().layout.sliders[0].currentvalue.prefix for one in (rollout, flow)]
+    assert said == ["rollout up to layer ", "attention of layer "]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tests.interventions.plain_transformers import Plain
 from tests.model.tiny_vlms import FAMILIES, tiny_checkpoint, tiny_inputs, tiny_vlm
 from tests.tiny_models import D_VOCAB, new_clip
-from vlm_lens import AttentionKnockout, DirectLogitAttribution, HookedTransformer, HookedVLM, Writer
+from vlm_lens import AttentionKnockout, DirectLogitAttribution, HookedTransformer, HookedVLM, Writer, ZeroAblation
 from vlm_lens.attachments import Here
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError
 from vlm_lens.model.loading import clip_parts
@@ -269,3 +269,20 @@ def test_results_are_tidy_and_drawn(demo: HookedVLM) -> None:
     assert heatmap.z[4, 3] == by_head.by_head()[4, 3] != by_head.by_head()[3, 4]
     text = DirectLogitAttribution(" Yes", by="position")
     assert demo.run("Is it a cat?", text)[text].plot().data
+
+
+def test_what_a_head_adds_beside_what_it_reads_is_told() -> None:
+    vlm = tiny_vlm()
+    inputs = tiny_inputs(vlm)
+    probe = DirectLogitAttribution(FOR, by="position")
+    plain = vlm.run(inputs, probe)[probe]
+    written = vlm.run(inputs, ZeroAblation("last", hook="blocks.1.attn.hook_z", heads=[1]), probe)[probe]
+    for row in (0, 1):
+        assert np.abs(plain.remainder(row)).max() < 1e-5
+        left = written.remainder(row)
+        assert written.sources is not None
+        np.testing.assert_allclose(left[1, 1], -written.sources[row, 1, 1].sum(), atol=1e-5)  # the head adds nothing
+        assert abs(left[1, 1]) > 1e-3 and np.abs(np.delete(left.ravel(), 5)).max() < 1e-5
+    by_head = DirectLogitAttribution(FOR, by="head")
+    with pytest.raises(HookError, match="Positions were not told apart"):
+        vlm.run(inputs, by_head)[by_head].remainder()

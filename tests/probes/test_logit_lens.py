@@ -328,3 +328,28 @@ def test_what_was_not_read_is_not_shown() -> None:
         reading.to_dataframe("all")
     with pytest.raises(InputError, match="one of probability, log_probability, rank, entropy"):
         reading.patches("logit", "cat")
+
+
+def test_the_embedding_may_be_named_among_layers() -> None:
+    vlm = tiny_vlm()
+    inputs = tiny_inputs(vlm)
+    for layers, states in ((("embed", 1), ("embed", "1")), (["embed"], ("embed",)), ((0.5, 1.0), ("1",))):
+        lens = LogitLens(layers=layers, positions="last")
+        assert vlm.run(inputs, lens)[lens].states == states
+    for wrong in ("embd", ["Embed", 1]):
+        with pytest.raises(HookError, match="expected 'all', 'embed', numbers or a range of layers"):
+            vlm.run(inputs, LogitLens(layers=wrong))
+
+
+def test_targets_and_entropy_are_drawn_over_layers() -> None:
+    vlm, lens = tiny_vlm(), LogitLens(targets=TARGETS, positions="text")
+    reading = vlm.run(tiny_inputs(vlm), lens)[lens]
+    lines, (entropy,) = reading.plot("targets", row=1).data, reading.plot("entropy", row=1).data
+    of_row = reading.row(1)
+    assert [line.name for line in lines] == list(TARGETS) and list(lines[0].x) == ["embed", "0", "1"]
+    for target, line in enumerate(lines):
+        np.testing.assert_allclose(line.y, of_row.target_probabilities[:, :, target].mean(axis=1))
+    np.testing.assert_allclose(entropy.y, of_row.entropy.mean(axis=1))
+    nothing = LogitLens()
+    with pytest.raises(InputError, match="targets that were followed"):
+        vlm.run(tiny_inputs(vlm), nothing)[nothing].plot("targets")
