@@ -22,7 +22,9 @@ from vlm_lens.model.positions import Positions
 class EdgeBlocker(Writer):
     """A writer of `hook_mask`: it takes away edges of attention, and the weights of the others grow to sum to 1.
 
-    A subclass says which edges, by `blocked`; it has fields `layers`, and perhaps `heads` and `tower`.
+    A subclass says which edges, by `blocked`; it has fields `layers`, and perhaps `heads` and `tower`. `run.verify()`
+    asks `blocked` again; one with a method `expected(layer, sequences, row)` is held to that instead: pairs of query
+    and key positions of a row, each query losing each key, worked out apart from `blocked` (None where they cannot be).
     """
 
     edits_in_place: ClassVar[bool] = False

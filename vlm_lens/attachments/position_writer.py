@@ -15,7 +15,8 @@ class PositionWriter(Writer):
     """A writer of some positions, and perhaps some heads, of a hook; all others keep their bits.
 
     A subclass has fields `positions` and `hook`, perhaps `layers` and `heads`, and says by `value` what is written.
-    `run.verify()` asks `value` again; one with a method `expected(before, here)` is held to that instead.
+    `run.verify()` asks `value` again; one with a method `expected(before, here)` is held to that instead: the whole
+    activation as it should be, worked out apart from `value` and read at its positions (None where it cannot be).
     """
 
     edits_in_place: ClassVar[bool] = False

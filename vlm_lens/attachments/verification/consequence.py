@@ -81,7 +81,7 @@ class ConsequenceProof:
                 f"the model reads what it leaves: noise there moves the result, and {n_moved:,} activations before it"
             )
         else:
-            check = f"{IS_DEAD_END}: noise there keeps its bits, and moves {n_moved:,} activations that nothing reads"
+            check = f"{IS_DEAD_END}: noise there leaves every bit of it, and {n_moved:,} other activations move"
         return Finding(title_of(writer), check)
 
     def _summing(self, sums: Sums) -> Any:

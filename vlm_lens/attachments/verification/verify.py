@@ -146,7 +146,7 @@ class _Proof:
         check = "without it, the result is so far off, of the largest value of either"
         if n and self._is_dead_end(one, moved):
             self.dead_ends.append(one)
-            noise = "noise in what its queries read keeps its bits; " if isinstance(one, EdgeBlocker) else ""
+            noise = "noise in what its queries read leaves every bit of it; " if isinstance(one, EdgeBlocker) else ""
             check = f"{IS_DEAD_END}: {noise}without it, that is so far off, of the largest value of either"
         return Finding(title_of(one), check, n_steps=self.clean.n_steps, n_covered=n, unit="values", deviation=moved,
                        tolerance=None)  # fmt: skip

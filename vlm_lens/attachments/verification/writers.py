@@ -75,9 +75,8 @@ class WriterProof(Watcher):
                 rule, got = "an activation that it changes", f"none at {', '.join(sorted(self.hooks_of(writer)))}"
                 advice = "Does `write` return what it made, and do its positions occur?"
                 raise VerificationError(f"{writer!r} did nothing", rule, got, advice)
-            return tally.finding(
-                title_of(writer), f"was called, and changed activations {moved}", "changed activations"
-            )
+            moved = f" {moved}" if id(writer) in self.largest_change else ""  # a mask has no values
+            return tally.finding(title_of(writer), f"was called, and changed activations{moved}", "changed activations")
         if id(writer) in self.unsteady:
             check = f"every bit outside its positions is kept, and inside they change {moved}"
         elif id(writer) in self.asked_itself:
