@@ -1,12 +1,15 @@
-"""The shape of what one position has at a hook: what a value written there must have."""
+"""The shape and precision of what one position has at a hook: what a value written there must have."""
 
 from typing import Any
+
+import torch
 
 from vlm_lens.attachments.towers import OF_PICTURES, n_heads_at, place_of, towers_of
 from vlm_lens.model.hooked_root import position_axis
 
 _BY_QUERY_AND_KEY = ("hook_attn_scores", "hook_pattern", "hook_mask")
 _OF_NEURONS = ("mlp.hook_pre", "mlp.hook_pre_linear", "mlp.hook_post")
+_OF_NORMS = ("hook_scale", "hook_normalized")
 _PROJECTED = {"hook_image_embed": "visual_projection", "hook_text_embed": "text_projection"}
 
 
@@ -38,3 +41,12 @@ def feature_shape(model: Any, hook_name: str) -> tuple[int, ...] | None:
     assert n_heads is not None
     is_stream = hook_name.endswith(("hook_result", "_in", "_input"))
     return (n_heads, int(cfg.d_model if is_stream else cfg.d_head))
+
+
+def activation_dtype(model: Any, hook_name: str) -> torch.dtype:
+    """The precision of a hook's activations: its tower's, but that norms work in fp32 at least."""
+    place, towers = place_of(model, hook_name), towers_of(model)
+    is_of_pictures = place in OF_PICTURES or hook_name == "hook_image_embed"
+    name = "vision" if is_of_pictures else "text" if place == "none" else place
+    dtype: torch.dtype = towers[name].transformer.cfg.dtype
+    return torch.promote_types(dtype, torch.float32) if hook_name.endswith(_OF_NORMS) else dtype

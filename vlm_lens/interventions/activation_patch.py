@@ -9,7 +9,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from vlm_lens.attachments.current_pass import Sequences
-from vlm_lens.attachments.feature_shape import feature_shape
+from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
 from vlm_lens.attachments.ground import Ground, available
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.matching import Match, matched, source_rows
@@ -157,7 +157,10 @@ class ActivationPatch(PositionWriter):
                 raise HookError(repr(self), "an activation", name, "Masks are written by AttentionKnockout.")
             source, sequences = origin.activation(name), ground.sequences_at(name)
             self._check_shape(ground, name, source)
-            if sequences is not None:
+            source = source.to(activation_dtype(ground.model, name))
+            if sequences is None:
+                self._check_finite(name, source)
+            else:
                 there = origin.sequences(place_of(ground.model, name), sequences)
                 self._check_positions(name, source, sequences, there, is_whole=ground.planned.step == 0)
 
@@ -205,8 +208,15 @@ class ActivationPatch(PositionWriter):
                 )  # fmt: skip
         if _fill(name) is not None:
             self._check_keys(name, matches, here, there)
-        elif not all(bool(source[match.row, list(match.sources)].isfinite().all()) for match in matches):
-            raise HookError(f"Source of {self!r} at {name}", "finite numbers", "NaN or infinite ones")
+        else:
+            for match in matches:
+                self._check_finite(name, source[match.row, list(match.sources)])
+
+    def _check_finite(self, name: str, written: Tensor) -> None:
+        """What is written is finite in this model's precision."""
+        if _fill(name) is None and not bool(written.isfinite().all()):
+            got = f"NaN or infinite ones in {str(written.dtype).removeprefix('torch.')}"
+            raise HookError(f"Source of {self!r} at {name}", "finite numbers", got)
 
     def _check_length(self, name: str, n_held: int, here: Sequences, there: Sequences | None) -> None:
         """The source's activation has the positions that its layout says."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlm_lens.attachments import Here, PositionWriter
 from vlm_lens.attachments.current_pass import Sequences
-from vlm_lens.attachments.feature_shape import feature_shape
+from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.errors import HookError
 from vlm_lens.interventions.base_vectors import check_finite, check_vectors
@@ -69,15 +69,17 @@ class VectorAblation(Ablation):
         """As every ablation; and the vectors must fit.
 
         Raises:
-            HookError: vectors of another width or length, or none for a selected position; NaN or infinity there.
+            HookError: vectors of another width or length, or none for a selected position; NaN or infinity there, in
+                the model's precision.
         """
         super().check_at(hook_name, features, ground)
         assert features is not None
         vectors, what = self.vectors(hook_name), f"{self!r} at {hook_name}"
+        dtype = activation_dtype(ground.model, hook_name)
         if vectors.ndim:
             check_vectors(what, vectors, features)
         if vectors.ndim in (0, len(features)):
-            check_finite(what, vectors)
+            check_finite(what, vectors, dtype)
             return
         sequences = ground.sequences_at(hook_name)
         if sequences is None:
@@ -86,7 +88,8 @@ class VectorAblation(Ablation):
         check_places(what, places, selected)
         rows, columns = selected.nonzero(as_tuple=True)
         is_whole = vectors.ndim == len(features) + 2
-        check_finite(what, vectors[rows, places[rows, columns]] if is_whole else vectors[places[rows, columns]])
+        written = vectors[rows, places[rows, columns]] if is_whole else vectors[places[rows, columns]]
+        check_finite(what, written, dtype)
 
     def value(self, activation: Tensor, here: Here) -> Tensor:
         """The vectors of the positions held here."""

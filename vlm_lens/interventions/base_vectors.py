@@ -70,15 +70,21 @@ def check_vectors(what: str, vectors: Tensor, features: tuple[int, ...], n_axes:
         raise HookError(what, f"vectors {', '.join(forms[n] for n in n_axes)}", list(vectors.shape))
 
 
-def check_finite(what: str, vectors: Tensor) -> None:
-    """Raise for vectors with a NaN or an infinity.
+def check_finite(what: str, vectors: Tensor, dtype: torch.dtype) -> None:
+    """Raise for vectors with a NaN or an infinity, or that become one in the precision of what they are written to.
 
     Raises:
         HookError: with how many there are.
     """
-    n_bad = int((~torch.isfinite(vectors)).sum())
+    n_bad, advice = int((~torch.isfinite(vectors)).sum()), ""
+    got = f"{n_bad} of {vectors.numel()} components NaN or infinite"
+    if not n_bad:
+        n_bad = int((~torch.isfinite(vectors.to(dtype))).sum())
+        largest = f"{torch.finfo(dtype).max:g}, the largest {str(dtype).removeprefix('torch.')}"
+        got = f"{n_bad} of {vectors.numel()} components beyond {largest}"
+        advice = "Load the model in float32 or bfloat16."
     if n_bad:
-        raise HookError(what, "finite vectors", f"{n_bad} of {vectors.numel()} components NaN or infinite")
+        raise HookError(what, "finite vectors", got, advice)
 
 
 def _as_tensor(given: Any) -> Tensor:

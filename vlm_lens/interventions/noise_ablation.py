@@ -7,13 +7,16 @@ import torch
 from torch import Tensor
 
 from vlm_lens.attachments import Here
-from vlm_lens.attachments.feature_shape import feature_shape
+from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.errors import HookError
 from vlm_lens.estimates import Mean
 from vlm_lens.interventions.base_ablation import Ablation, drawn, numbers_of
-from vlm_lens.interventions.base_vectors import check_vectors, vectors_for
+from vlm_lens.interventions.base_vectors import check_finite, check_vectors, vectors_for
 from vlm_lens.layout import Selector
+
+_LARGEST_DRAW = 6.0
+"""Standard deviations that one draw in a thousand million exceeds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,12 +78,21 @@ class NoiseAblation(Ablation):
         super().check(ground)
 
     def check_at(self, hook_name: str, features: tuple[int, ...] | None, ground: Ground) -> None:
-        """As every ablation; and the mean must be of this hook, over all positions."""
+        """As every ablation; and the mean must be of this hook, over all positions, and have a deviation.
+
+        Raises:
+            HookError: a mean of another hook, for each position, or of a single vector; one that is not finite, or
+                noise that would not be, in the model's precision.
+        """
         super().check_at(hook_name, features, ground)
         assert features is not None
         if self.like is not None:
-            mean = vectors_for(repr(self), self.like, hook_name)
-            check_vectors(f"{self!r} at {hook_name}", mean, features, n_axes=(0,))
+            mean, what = vectors_for(repr(self), self.like, hook_name), f"{self!r} at {hook_name}"
+            check_vectors(what, mean, features, n_axes=(0,))
+            if self.like.n(hook_name) < 2:
+                raise HookError(what, "a mean of two vectors or more, which deviate", f"N={self.like.n(hook_name)}")
+            largest = mean.abs() + _LARGEST_DRAW * self.scale * self.like.deviation(hook_name)
+            check_finite(what, largest, activation_dtype(ground.model, hook_name))
 
     def value(self, activation: Tensor, here: Here) -> Tensor:
         """The noise of the positions held here, with what it is added to."""

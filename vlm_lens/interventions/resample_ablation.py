@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vlm_lens.attachments import GeneratedRun, Here, Run
-from vlm_lens.attachments.feature_shape import feature_shape
+from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.hook_names import hook_names_of
 from vlm_lens.attachments.source import Source
@@ -96,7 +96,7 @@ class ResampleAblation(Ablation):
         check_vectors(what, vectors, features, n_axes=(2,) if self.same_position else (1, 2))
         if not vectors.numel():
             raise HookError(what, "at least one vector to draw", list(vectors.shape))
-        check_finite(what, vectors)
+        check_finite(what, vectors, activation_dtype(ground.model, hook_name))
         if self.same_position:
             sequences = ground.sequences_at(hook_name)
             if sequences is None:

@@ -7,14 +7,14 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from vlm_lens.attachments import PositionWriter
-from vlm_lens.attachments.feature_shape import feature_shape
+from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
 from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.hook_names import heads_of
 from vlm_lens.attachments.towers import place_of
 from vlm_lens.attachments.verification.expected import held
 from vlm_lens.errors import HookError, PositionError
-from vlm_lens.interventions.base_vectors import own_vectors
+from vlm_lens.interventions.base_vectors import check_finite, own_vectors
 from vlm_lens.layout import Selector
 
 
@@ -33,8 +33,8 @@ class Steer(PositionWriter):
         heads: which heads; None for all.
 
     Raises:
-        HookError: before the model runs, for a vector of another width, with NaN or infinite entries, or at scores,
-            pattern or mask.
+        HookError: before the model runs, for a vector of another width, with NaN or infinite entries (times the scale,
+            in the model's precision), or at scores, pattern or mask.
         PositionError: before the model runs, for vectors by position where a row has another number of positions.
 
     Source: Turner et al., "Activation Addition: Steering Language Models Without Optimization", 2023.
@@ -109,6 +109,9 @@ class Steer(PositionWriter):
             raise HookError(repr(self), "a vector of finite floats and a finite scale", got)
         for name in self.hook_names(ground.model):
             self._check_at(ground, name, tuple(vector.shape))
+            check_finite(
+                f"scale * vector of {self!r} at {name}", self.scale * vector, activation_dtype(ground.model, name)
+            )
 
     def _check_at(self, ground: Ground, name: str, got: tuple[int, ...]) -> None:
         shape = feature_shape(ground.model, name)
