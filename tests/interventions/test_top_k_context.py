@@ -168,6 +168,20 @@ def test_random_controls_keep_as_many_and_follow_their_seed() -> None:
     assert hidden(replace(top, order="random"), inputs, layer=1) != drawn[0]
 
 
+@pytest.mark.parametrize("is_ranked_by_row", [False, True])
+def test_chance_draws_for_each_row_anew(is_ranked_by_row: bool) -> None:
+    inputs = tiny_inputs(tiny_vlm())
+    ranking = random_ranking(inputs) if is_ranked_by_row else random_ranking(inputs)[0]
+    context = TopKContext(0.5, ranking, order="random")
+    first, second = ([hidden(context, inputs, layer, row) for layer in range(N_LAYERS)] for row in (0, 1))
+    assert all(mine != theirs for mine, theirs in zip(first, second, strict=True))
+    alone = replace(context, ranking=ranking[:1] if is_ranked_by_row else ranking)
+    assert [hidden(alone, inputs.row(0), layer) for layer in range(N_LAYERS)] == first
+    assert hidden(context, inputs, row=1) == second[0]  # after another number of rows, too
+    top = [hidden(replace(context, order="top"), inputs, row=row) for row in (0, 1)]
+    assert (top[0] == top[1]) is not is_ranked_by_row
+
+
 def test_a_probes_result_is_taken_for_its_image_attention() -> None:
     vlm = tiny_vlm()
     inputs, flow = tiny_inputs(vlm), AttentionFlow("predicting")

@@ -90,10 +90,10 @@ class TopKContext(EdgeBlocker):
         if sequences not in self._masks:
             self._masks[sequences] = sequences.mask(self.queries), sequences.mask("image")
         is_query, is_image = self._masks[sequences]
-        is_hidden = is_image.clone()
+        is_hidden, is_kept = is_image.clone(), self._is_kept(len(is_image))
         for row, is_mine in enumerate(is_image):
             if is_mine.any():
-                is_hidden[row, is_mine] = ~self._is_kept[row % len(self._is_kept), layer]
+                is_hidden[row, is_mine] = ~is_kept[row, layer]
         return rectangle(is_query[:, queries.start : queries.stop], is_hidden[:, : queries.stop])
 
     def expected(self, layer: int, sequences: Sequences, row: int) -> list[tuple[Any, Any]] | None:
@@ -108,11 +108,20 @@ class TopKContext(EdgeBlocker):
         hidden = [position for place, position in enumerate(image) if place not in kept]
         return [(sequences.positions(self.queries, row), hidden)]
 
+    def _is_kept(self, n_rows: int) -> Bool[Tensor, "batch layer image_pos"]:
+        """What stays visible; worked out once."""
+        if n_rows not in self._kept:
+            # One ranking is the same in all rows, but chance draws for each.
+            n_ranked = n_rows if self.order == "random" else 1
+            ranking = self.ranking if self.ranking.ndim == 3 else self.ranking[None].expand(n_ranked, -1, -1)
+            kept = kept_tokens(ranking, n_kept(self.fraction, ranking.shape[-1]), self.order, self.seed)
+            self._kept[n_rows] = kept.expand(n_rows, -1, -1)
+        return self._kept[n_rows]
+
     @cached_property
-    def _is_kept(self) -> Bool[Tensor, "ranked_row layer image_pos"]:
-        """What stays visible: one row for all of the batch, or one for each."""
-        ranking = self.ranking if self.ranking.ndim == 3 else self.ranking[None]
-        return kept_tokens(ranking, n_kept(self.fraction, ranking.shape[-1]), self.order, self.seed)
+    def _kept(self) -> dict[int, Tensor]:
+        """What stays visible, by the number of rows."""
+        return {}
 
     def _of_row(self, row: int) -> Float[Tensor, "layer image_pos"]:
         ranking: Tensor = self.ranking
