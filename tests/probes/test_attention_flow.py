@@ -277,7 +277,7 @@ def test_a_region_is_told_apart_from_the_rest_of_its_picture(vlm: HookedVLM, inp
         (dict(groups={"a": "image", "b": "last_row"}), PositionError, "position .* of row 0 in 'a' and in 'b'"),
         (dict(groups={"a": "newline"}), EmptySelectionError, r"groups\['a'\] of .*got none for 'newline'"),
         (dict(groups={"a": "imagee"}), PositionError, "Did you mean 'image'"),
-        (dict(groups={"a": {5: "image"}}), PositionError, "expected rows from 0 to 1"),
+        (dict(groups={"a": {5: "image"}}), PositionError, r"groups\['a'\] of AttentionFlow.*expected rows from 0 to 1"),
         (dict(queries="generated"), EmptySelectionError, "queries of .*got none for 'generated'"),
         (dict(queries="predicting", tower="vision"), PositionError, "one of cls, patches"),
         (dict(heads=4), HookError, "heads from 0 to 3"),

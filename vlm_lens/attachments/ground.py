@@ -48,18 +48,13 @@ class Ground:
                 sequences = self.sequences_at(name)
                 if sequences is None:
                     continue
-                if not bool(_mask_of(one, field, selector, sequences).any()):
+                if not bool(mask_of(one, field, selector, sequences).any()):
                     raise EmptySelectionError(
                         f"{field} of {one!r}",
                         f"positions that occur ({available(sequences)})",
                         f"none for {selector!r}",
                         "Generated positions exist under generate alone; on_empty='skip' allows an empty selection.",
                     )
-
-    def check_rows(self, one: Any, field: str, selector: Any, sequences: Sequences) -> None:
-        """Raise for `{row: selector}` that speaks of a row which the batch has not."""
-        if isinstance(selector, dict) and (beyond := [row for row in selector if not 0 <= row < sequences.n_rows]):
-            raise PositionError(f"{field} of {one!r}", f"rows from 0 to {sequences.n_rows - 1}", beyond)
 
     def check_heads(self, one: Any, hook_names: list[str]) -> None:
         """Raise for heads that the hooks do not have.
@@ -71,8 +66,12 @@ class Ground:
             check_heads(self.model, name, one.field("heads", None))
 
 
-def _mask_of(one: Any, field: str, selector: Any, sequences: Sequences) -> Bool[Tensor, "batch pos"]:
-    """The positions that a field means; an error says whose field it is."""
+def mask_of(one: Any, field: str, selector: Any, sequences: Sequences) -> Bool[Tensor, "batch pos"]:
+    """The positions that a field means.
+
+    Raises:
+        PositionError: positions that do not exist; it says whose field it is.
+    """
     try:
         return sequences.mask(selector)
     except PositionError as error:

@@ -110,7 +110,7 @@ class AttentionFlow(Reader):
         super().check(ground)
         sequences = ground.sequences_at(self.hook_names(ground.model)[0])
         if sequences is not None:
-            self.key_groups.check(self, ground, sequences, self.on_empty)
+            self.key_groups.check(self, sequences, self.on_empty)
 
     def read(self, activation: Pattern, here: Here) -> FlowRead | None:
         """The shares and the image tokens' weights of the queries that this pass runs."""

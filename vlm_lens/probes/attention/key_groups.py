@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vlm_lens.attachments.current_pass import Sequences
 from vlm_lens.attachments.described import described
-from vlm_lens.attachments.ground import Ground, available
+from vlm_lens.attachments.ground import available, mask_of
 from vlm_lens.errors import EmptySelectionError, InputError, PositionError
 from vlm_lens.layout import ROLES, Except, PictureLayout, Selector
 
@@ -69,7 +69,7 @@ class KeyGroups:
             shown = tuple(UNKNOWN if name == "question" else name for name in shown)
         return tuple(kept), shown
 
-    def check(self, one: object, ground: Ground, sequences: Sequences, on_empty: str) -> None:
+    def check(self, one: object, sequences: Sequences, on_empty: str) -> None:
         """Raise for groups that overlap or that are empty.
 
         Raises:
@@ -78,8 +78,7 @@ class KeyGroups:
         """
         masks: dict[str, Tensor] = {}
         for name, selector in self.given.items():
-            ground.check_rows(one, f"groups[{name!r}]", selector, sequences)
-            mask = sequences.mask(selector)
+            mask = mask_of(one, f"groups[{name!r}]", selector, sequences)
             if on_empty == "raise" and not bool(mask.any()):
                 raise EmptySelectionError(
                     f"groups[{name!r}] of {one!r}",
