@@ -44,6 +44,12 @@ def test_any_part_of_any_weight_is_noticed(vlm: HookedVLM, edit: str) -> None:
     assert hash_of(vlm) == before
 
 
+def test_a_checkpoint_stored_in_half_precision_is_itself_in_every_other() -> None:
+    stored = new_checkpoint().half()
+    hashes = {hash_of(HookedVLM.from_hf(stored.to(dtype))) for dtype in (torch.float16, torch.float32, torch.bfloat16)}
+    assert len(hashes) == 1
+
+
 def test_noise_in_the_rows_of_one_head_is_noticed(vlm: HookedVLM) -> None:
     before = hash_of(vlm)
     for tower in (vlm, vlm.vision):

@@ -40,9 +40,9 @@ def name_of(model: Any) -> str:
 def hash_of(model: Any) -> str:
     """16 hexadecimal digits that tell a model from others: its towers' configs and every value of each parameter.
 
-    The values are compared in bfloat16, so that a checkpoint is itself in fp32 and in bfloat16, and in fp16 where it was
-    stored in that or in bfloat16. Device, names on disk and hooks make no difference. Worked out once, and again after
-    a parameter was changed.
+    The values are compared in bfloat16, so that a checkpoint is itself in fp32 and in bfloat16, and in fp16 where it
+    was stored in one of the short forms. Device, names on disk and hooks make no difference. Worked out once, and again
+    after a parameter was changed.
     """
     parameters = list(model.named_parameters())
     state = [(name, one.data_ptr(), one._version) for name, one in parameters]
