@@ -14,7 +14,7 @@ from tests.interventions.scenes_of_numbers import checkpoint, mapping
 from tests.model.tiny_vlms import tiny_inputs, tiny_vlm
 from vlm_lens import AttentionKnockout, HookedVLM, Inputs, Reader, Writer
 from vlm_lens.attachments import Again, Here, Measure, PositionWriter, Read, Record
-from vlm_lens.attachments.checks import check_objects
+from vlm_lens.attachments.running.checks import check_objects
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError
 from vlm_lens.model.transformer import check_request
 

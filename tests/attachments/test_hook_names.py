@@ -9,7 +9,7 @@ import torch
 
 from tests.model.tiny_vlms import tiny_inputs, tiny_vlm
 from vlm_lens import ActivationPatch, HookedVLM, ZeroAblation
-from vlm_lens.attachments.hook_names import hook_names_of
+from vlm_lens.attachments.naming.hook_names import hook_names_of
 from vlm_lens.errors import EmptySelectionError, HookError
 from vlm_lens.model.hooked_root import names_fitting
 

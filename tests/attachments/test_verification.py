@@ -24,8 +24,8 @@ from vlm_lens import (
     Writer,
 )
 from vlm_lens.attachments import EdgeBlocker, Here, PositionWriter
-from vlm_lens.attachments.current_pass import Sequences
-from vlm_lens.attachments.standing import standing_at
+from vlm_lens.attachments.running.current_pass import Sequences
+from vlm_lens.attachments.running.standing import standing_at
 from vlm_lens.attachments.verification import Finding, Verification
 from vlm_lens.demo.examples import example_scenes
 from vlm_lens.errors import HookError, VerificationError

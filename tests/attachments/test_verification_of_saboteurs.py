@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.model.tiny_vlms import new_checkpoint, tiny_inputs, tiny_vlm
 from vlm_lens import AttentionKnockout, HookedVLM, Inputs, Writer
 from vlm_lens.attachments import Here, PositionWriter
-from vlm_lens.attachments.standing import standing_at
+from vlm_lens.attachments.running.standing import standing_at
 from vlm_lens.errors import HookError, VerificationError
 from vlm_lens.model import attention, block
 from vlm_lens.model.hook_point import HookPoint, MaskHookPoint

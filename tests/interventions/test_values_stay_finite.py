@@ -9,7 +9,7 @@ import torch
 from tests.model.tiny_vlms import new_checkpoint, tiny_inputs, tiny_vlm
 from tests.tiny_models import new_clip, random_pixels
 from vlm_lens import HookedCLIP, HookedVLM, Inputs
-from vlm_lens.attachments.feature_shape import activation_dtype
+from vlm_lens.attachments.naming.feature_shape import activation_dtype
 from vlm_lens.errors import HookError
 from vlm_lens.estimates import Mean, MeanEstimator
 from vlm_lens.interventions import (

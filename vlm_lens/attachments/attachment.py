@@ -7,12 +7,12 @@ from typing import Any, ClassVar, Literal, NamedTuple
 
 from torch import Tensor
 
-from vlm_lens.attachments.described import described
-from vlm_lens.attachments.fingerprint import fingerprint_of
-from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.hook_names import hook_names_of
-from vlm_lens.attachments.record import Record
+from vlm_lens.attachments.naming.described import described
+from vlm_lens.attachments.naming.fingerprint import fingerprint_of
+from vlm_lens.attachments.naming.hook_names import hook_names_of
+from vlm_lens.attachments.running.ground import Ground
+from vlm_lens.attachments.running.record import Record
 from vlm_lens.errors import EmptySelectionError, HookError
 
 

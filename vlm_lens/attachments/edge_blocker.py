@@ -9,11 +9,11 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from vlm_lens.attachments.attachment import Writer
-from vlm_lens.attachments.current_pass import Sequences
-from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.hook_names import heads_of, hooks_in_layers, layers_of
-from vlm_lens.attachments.towers import Tower, tower_named
+from vlm_lens.attachments.naming.hook_names import heads_of, hooks_in_layers, layers_of
+from vlm_lens.attachments.naming.towers import Tower, tower_named
+from vlm_lens.attachments.running.current_pass import Sequences
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import EmptySelectionError
 from vlm_lens.model.hook_point import MaskHookPoint
 from vlm_lens.model.positions import Positions

@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import CurrentPass, Sequences, all_real
-from vlm_lens.attachments.hook_names import heads_of
-from vlm_lens.attachments.towers import Place, grid_of, head_axis, place_of
+from vlm_lens.attachments.naming.hook_names import heads_of
+from vlm_lens.attachments.naming.towers import Place, grid_of, head_axis, place_of
+from vlm_lens.attachments.running.current_pass import CurrentPass, Sequences, all_real
 from vlm_lens.layout import PictureLayout, Selector
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.hooked_root import position_axis

@@ -3,8 +3,8 @@
 from abc import ABC, abstractmethod
 from typing import Any
 
-from vlm_lens.attachments.again import Again
 from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.attachments.running.again import Again
 
 
 class Measure(Attachment, ABC):

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlm_lens.attachments import Attachment
-from vlm_lens.attachments.described import described
+from vlm_lens.attachments.naming.described import described
 from vlm_lens.context.new_text import all_strings, literal_pieces, new_inputs, question_pieces, token_inputs
 from vlm_lens.errors import HookError, InputError
 from vlm_lens.inputs import Inputs

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vlm_lens.attachments.fingerprint import fingerprint_of
-from vlm_lens.attachments.towers import towers_of
+from vlm_lens.attachments.naming.fingerprint import fingerprint_of
+from vlm_lens.attachments.naming.towers import towers_of
 from vlm_lens.layout import pads_to_square
 
 _BLOCK = 1 << 17

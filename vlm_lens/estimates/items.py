@@ -10,8 +10,8 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
-from vlm_lens.attachments.fingerprint import fingerprint_of
-from vlm_lens.attachments.towers import towers_of
+from vlm_lens.attachments.naming.fingerprint import fingerprint_of
+from vlm_lens.attachments.naming.towers import towers_of
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import ImageLike, open_image
 from vlm_lens.inputs.pictures import process_pictures

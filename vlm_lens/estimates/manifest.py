@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from vlm_lens.attachments.described import described
-from vlm_lens.attachments.fingerprint import fingerprint_of
+from vlm_lens.attachments.naming.described import described
+from vlm_lens.attachments.naming.fingerprint import fingerprint_of
 from vlm_lens.errors import EstimateError
 from vlm_lens.estimates.identity import hash_of, name_of, preprocessing_of
 from vlm_lens.layout import PictureLayout

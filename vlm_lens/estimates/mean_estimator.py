@@ -12,10 +12,10 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vlm_lens.attachments import Here
-from vlm_lens.attachments.current_pass import CurrentPass
-from vlm_lens.attachments.feature_shape import feature_shape
-from vlm_lens.attachments.hook_names import hook_names_of
-from vlm_lens.attachments.towers import OF_PICTURES, grid_of, place_of, towers_of
+from vlm_lens.attachments.naming.feature_shape import feature_shape
+from vlm_lens.attachments.naming.hook_names import hook_names_of
+from vlm_lens.attachments.naming.towers import OF_PICTURES, grid_of, place_of, towers_of
+from vlm_lens.attachments.running.current_pass import CurrentPass
 from vlm_lens.errors import EstimateError, HookError, InputError
 from vlm_lens.estimates.identity import hash_of, name_of, pads_by_itself, preprocessing_of
 from vlm_lens.estimates.items import fingerprint_after, items_of, pictures_of, pixels_of

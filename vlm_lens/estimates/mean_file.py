@@ -7,7 +7,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from vlm_lens.attachments.fingerprint import fingerprint_of
+from vlm_lens.attachments.naming.fingerprint import fingerprint_of
 from vlm_lens.errors import CheckpointError
 from vlm_lens.estimates.manifest import Manifest
 from vlm_lens.estimates.moments import Moments

@@ -8,14 +8,14 @@ from einops import rearrange
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import Sequences
-from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
-from vlm_lens.attachments.ground import Ground, available
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.matching import Match, matched, source_rows
+from vlm_lens.attachments.naming.feature_shape import activation_dtype, feature_shape
+from vlm_lens.attachments.naming.towers import n_heads_at, place_of
+from vlm_lens.attachments.patching.matching import Match, matched, source_rows
+from vlm_lens.attachments.patching.source import Source
 from vlm_lens.attachments.position_writer import PositionWriter
-from vlm_lens.attachments.source import Source
-from vlm_lens.attachments.towers import n_heads_at, place_of
+from vlm_lens.attachments.running.current_pass import Sequences
+from vlm_lens.attachments.running.ground import Ground, available
 from vlm_lens.attachments.verification.expected import brought_over
 from vlm_lens.errors import EmptySelectionError, HookError, PositionError
 from vlm_lens.layout import PictureLayout, Selector

@@ -7,8 +7,8 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from vlm_lens.attachments import EdgeBlocker
-from vlm_lens.attachments.current_pass import Sequences
 from vlm_lens.attachments.edge_blocker import rectangle
+from vlm_lens.attachments.running.current_pass import Sequences
 from vlm_lens.layout import Selector
 
 

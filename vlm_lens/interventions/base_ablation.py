@@ -9,9 +9,9 @@ from jaxtyping import Int, Shaped
 from torch import Tensor
 
 from vlm_lens.attachments import Here, PositionWriter
-from vlm_lens.attachments.current_pass import Sequences
-from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
-from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.naming.feature_shape import activation_dtype, feature_shape
+from vlm_lens.attachments.running.current_pass import Sequences
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import HookError
 from vlm_lens.interventions.base_vectors import check_finite, check_vectors
 from vlm_lens.layout import PictureLayout

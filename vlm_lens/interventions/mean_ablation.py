@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from vlm_lens.attachments import Here
-from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.attachments.verification.expected import looked_up
 from vlm_lens.estimates import Mean
 from vlm_lens.interventions.base_ablation import VectorAblation

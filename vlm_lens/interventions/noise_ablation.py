@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from vlm_lens.attachments import Here
-from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
-from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.naming.feature_shape import activation_dtype, feature_shape
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import HookError
 from vlm_lens.estimates import Mean
 from vlm_lens.interventions.base_ablation import Ablation, drawn, numbers_of

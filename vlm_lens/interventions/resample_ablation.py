@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from vlm_lens.attachments import GeneratedRun, Here, Run
-from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
-from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.hook_names import hook_names_of
-from vlm_lens.attachments.source import Source
-from vlm_lens.attachments.towers import place_of
+from vlm_lens.attachments.naming.feature_shape import activation_dtype, feature_shape
+from vlm_lens.attachments.naming.hook_names import hook_names_of
+from vlm_lens.attachments.naming.towers import place_of
+from vlm_lens.attachments.patching.source import Source
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import HookError
 from vlm_lens.interventions.base_ablation import Ablation, check_places, drawn, numbers_of, places_of
 from vlm_lens.interventions.base_vectors import check_finite, check_vectors, checked_vectors, vectors_for

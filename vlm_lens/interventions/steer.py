@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from vlm_lens.attachments import PositionWriter
-from vlm_lens.attachments.feature_shape import activation_dtype, feature_shape
-from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.hook_names import heads_of
-from vlm_lens.attachments.towers import place_of
+from vlm_lens.attachments.naming.feature_shape import activation_dtype, feature_shape
+from vlm_lens.attachments.naming.hook_names import heads_of
+from vlm_lens.attachments.naming.towers import place_of
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.attachments.verification.expected import held
 from vlm_lens.errors import HookError, PositionError
 from vlm_lens.interventions.base_vectors import check_finite, own_vectors

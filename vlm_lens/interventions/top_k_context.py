@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlm_lens.attachments import EdgeBlocker
-from vlm_lens.attachments.current_pass import Sequences
 from vlm_lens.attachments.edge_blocker import rectangle
-from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.running.current_pass import Sequences
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import EmptySelectionError, InputError
 from vlm_lens.layout import Selector
 

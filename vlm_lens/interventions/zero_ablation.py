@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from vlm_lens.attachments import Here
-from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import HookError
 from vlm_lens.interventions.base_ablation import Ablation
 from vlm_lens.layout import Selector

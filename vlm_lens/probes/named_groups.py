@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vlm_lens.attachments.described import described
+from vlm_lens.attachments.naming.described import described
 from vlm_lens.layout import Except, Region, Selector
 
 

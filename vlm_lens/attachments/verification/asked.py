@@ -9,11 +9,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import Sequences
 from vlm_lens.attachments.edge_blocker import EdgeBlocker
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.hook_names import heads_of, layers_of
-from vlm_lens.attachments.towers import Tower
+from vlm_lens.attachments.naming.hook_names import heads_of, layers_of
+from vlm_lens.attachments.naming.towers import Tower
+from vlm_lens.attachments.running.current_pass import Sequences
 from vlm_lens.layout import Region, Selector, TokenLayout
 
 Edges = Bool[np.ndarray, "batch heads query_pos key_pos"]

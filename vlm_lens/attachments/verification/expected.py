@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import Sequences
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.source import Source
+from vlm_lens.attachments.patching.source import Source
+from vlm_lens.attachments.running.current_pass import Sequences
 from vlm_lens.attachments.verification.asked import positions_of
 from vlm_lens.layout import Except, PictureLayout, Region, Selector
 from vlm_lens.model.hooked_root import position_axis

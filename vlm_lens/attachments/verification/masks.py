@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vlm_lens.attachments.edge_blocker import EdgeBlocker
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.hook_names import heads_of
+from vlm_lens.attachments.naming.hook_names import heads_of
 from vlm_lens.attachments.verification.asked import AskedMasks, once_a_pass
 from vlm_lens.attachments.verification.finding import Finding, check_within, title_of
 from vlm_lens.attachments.verification.replay import Looks

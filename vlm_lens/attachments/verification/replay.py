@@ -10,10 +10,10 @@ from torch import Tensor
 
 from vlm_lens.attachments.attachment import Writer
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.passes import first_pass, planned_pass
-from vlm_lens.attachments.record import Record
-from vlm_lens.attachments.session import Session
-from vlm_lens.attachments.standing import Watcher
+from vlm_lens.attachments.running.passes import first_pass, planned_pass
+from vlm_lens.attachments.running.record import Record
+from vlm_lens.attachments.running.session import Session
+from vlm_lens.attachments.running.standing import Watcher
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.key_value_cache import KeyValueCache
 

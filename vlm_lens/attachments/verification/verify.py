@@ -9,9 +9,9 @@ from torch import Tensor
 
 from vlm_lens.attachments.attachment import Attachment, Writer
 from vlm_lens.attachments.edge_blocker import EdgeBlocker
+from vlm_lens.attachments.naming.towers import towers_of
 from vlm_lens.attachments.position_writer import PositionWriter
-from vlm_lens.attachments.record import Record
-from vlm_lens.attachments.towers import towers_of
+from vlm_lens.attachments.running.record import Record
 from vlm_lens.attachments.verification.asked import AskedMasks
 from vlm_lens.attachments.verification.consequence import IS_DEAD_END, ConsequenceProof, Sums, looks_with_noise_read
 from vlm_lens.attachments.verification.finding import Finding, Verification, check_within, title_of

@@ -9,10 +9,10 @@ from torch import Tensor
 from vlm_lens.attachments.attachment import Writer
 from vlm_lens.attachments.edge_blocker import EdgeBlocker
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.hook_names import heads_of
+from vlm_lens.attachments.naming.hook_names import heads_of
+from vlm_lens.attachments.naming.towers import head_axis
 from vlm_lens.attachments.position_writer import PositionWriter
-from vlm_lens.attachments.standing import Watcher
-from vlm_lens.attachments.towers import head_axis
+from vlm_lens.attachments.running.standing import Watcher
 from vlm_lens.attachments.verification.asked import positions_of
 from vlm_lens.attachments.verification.finding import Finding, title_of
 from vlm_lens.attachments.verification.tally import Tally

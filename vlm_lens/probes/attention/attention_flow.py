@@ -10,9 +10,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vlm_lens.attachments import Here, Read, Reader, Record
-from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.hook_names import heads_of, hooks_in_layers
-from vlm_lens.attachments.towers import tower_named
+from vlm_lens.attachments.naming.hook_names import heads_of, hooks_in_layers
+from vlm_lens.attachments.naming.towers import tower_named
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import InputError
 from vlm_lens.layout import Selector
 from vlm_lens.probes.attention.flow_reading import FlowReading

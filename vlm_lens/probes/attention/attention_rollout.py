@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments import Here, Read, Record
-from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import EmptySelectionError, InputError
 from vlm_lens.probes.attention.attention_flow import Asked, AttentionFlow, FlowRead, Pattern
 from vlm_lens.probes.attention.flow_reading import FlowReading

@@ -11,7 +11,7 @@ from einops import rearrange, reduce
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import Sequences
+from vlm_lens.attachments.running.current_pass import Sequences
 from vlm_lens.errors import EmptySelectionError, HookError, PositionError
 from vlm_lens.layout import ImageSpan, PictureLayout, Selector, TokenLayout
 from vlm_lens.plotting.attention_shares import attention_shares

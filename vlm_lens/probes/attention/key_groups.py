@@ -7,9 +7,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import Sequences
-from vlm_lens.attachments.described import described
-from vlm_lens.attachments.ground import available, mask_of
+from vlm_lens.attachments.naming.described import described
+from vlm_lens.attachments.running.current_pass import Sequences
+from vlm_lens.attachments.running.ground import available, mask_of
 from vlm_lens.errors import EmptySelectionError, InputError, PositionError
 from vlm_lens.layout import ROLES, Except, PictureLayout, Selector
 

@@ -10,10 +10,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments import Again, Measure
-from vlm_lens.attachments.current_pass import CurrentPass
-from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.hook_names import hooks_in_layers
-from vlm_lens.attachments.towers import Tower, tower_named
+from vlm_lens.attachments.naming.hook_names import hooks_in_layers
+from vlm_lens.attachments.naming.towers import Tower, tower_named
+from vlm_lens.attachments.running.current_pass import CurrentPass
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import HookError
 from vlm_lens.layout import Selector
 from vlm_lens.model.two_towers import TwoTowers

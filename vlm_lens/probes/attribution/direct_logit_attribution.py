@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments import Here, Read, Reader, Record
-from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.hook_names import heads_of, layers_of
+from vlm_lens.attachments.naming.hook_names import heads_of, layers_of
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import HookError, InputError
 from vlm_lens.layout import Selector
 from vlm_lens.model.scaled_attention import repeated_over_groups

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments import Again, Record
-from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import HookError, InputError, PositionError
 from vlm_lens.layout import Selector, TokenLayout
 from vlm_lens.model.two_towers import TwoTowers

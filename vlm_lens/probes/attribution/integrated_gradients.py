@@ -10,8 +10,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlm_lens.attachments import Again
-from vlm_lens.attachments.feature_shape import feature_shape
-from vlm_lens.attachments.ground import Ground
+from vlm_lens.attachments.naming.feature_shape import feature_shape
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import InputError
 from vlm_lens.probes.attribution.explained import Explained
 from vlm_lens.probes.attribution.gradient_at import Substitutes, activation_at

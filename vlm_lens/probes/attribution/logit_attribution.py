@@ -12,7 +12,7 @@ from einops import einsum, rearrange
 from jaxtyping import Float
 
 from vlm_lens.attachments import Read, Record
-from vlm_lens.attachments.hook_names import heads_of, layers_of
+from vlm_lens.attachments.naming.hook_names import heads_of, layers_of
 from vlm_lens.errors import HookError, PositionError
 from vlm_lens.layout import ImageSpan, Region, TokenLayout
 from vlm_lens.plotting import PatchPicture

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments import Record
-from vlm_lens.attachments.current_pass import Sequences
+from vlm_lens.attachments.running.current_pass import Sequences
 from vlm_lens.errors import InputError, PositionError
 from vlm_lens.layout import ImageSpan, PictureLayout, Region
 from vlm_lens.plotting.attribution_maps import attribution_maps

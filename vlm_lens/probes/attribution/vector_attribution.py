@@ -6,10 +6,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments import Again, Measure
-from vlm_lens.attachments.current_pass import CurrentPass, Sequences
-from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.hook_names import hook_names_of
-from vlm_lens.attachments.towers import OF_PICTURES, place_of
+from vlm_lens.attachments.naming.hook_names import hook_names_of
+from vlm_lens.attachments.naming.towers import OF_PICTURES, place_of
+from vlm_lens.attachments.running.current_pass import CurrentPass, Sequences
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import EmptySelectionError, HookError
 from vlm_lens.layout import Selector
 from vlm_lens.model.hooked_root import position_axis

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from vlm_lens.attachments import Here, Read, Reader, Record
-from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.hook_names import layers_of
-from vlm_lens.attachments.towers import Tower, tower_named
+from vlm_lens.attachments.naming.hook_names import layers_of
+from vlm_lens.attachments.naming.towers import Tower, tower_named
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
 from vlm_lens.layout import Except, Selector
 from vlm_lens.model.candidates import Candidates

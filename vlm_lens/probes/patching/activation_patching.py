@@ -10,12 +10,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from vlm_lens.attachments import Again, Measure
-from vlm_lens.attachments.current_pass import CurrentPass
-from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.hook_names import heads_of, layers_of
-from vlm_lens.attachments.matching import source_rows
-from vlm_lens.attachments.source import Source
-from vlm_lens.attachments.towers import n_heads_at, tower_named
+from vlm_lens.attachments.naming.hook_names import heads_of, layers_of
+from vlm_lens.attachments.naming.towers import n_heads_at, tower_named
+from vlm_lens.attachments.patching.matching import source_rows
+from vlm_lens.attachments.patching.source import Source
+from vlm_lens.attachments.running.current_pass import CurrentPass
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
 from vlm_lens.interventions import ActivationPatch
 from vlm_lens.layout import PictureLayout, TokenLayout

@@ -11,8 +11,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments import Here, Read, Reader, Record
-from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.towers import head_axis, place_of
+from vlm_lens.attachments.naming.towers import head_axis, place_of
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
 from vlm_lens.layout import ImageSpan, PictureLayout, Region
 from vlm_lens.probes.registers.register_reading import RegisterReading

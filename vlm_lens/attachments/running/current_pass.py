@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from vlm_lens.attachments.towers import Place, towers_of
+from vlm_lens.attachments.naming.towers import Place, towers_of
 from vlm_lens.layout import PictureLayout, Selector, TokenLayout
 
 Sequences = TokenLayout | PictureLayout

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from vlm_lens.attachments.towers import OF_PICTURES, n_heads_at, place_of, towers_of
+from vlm_lens.attachments.naming.towers import OF_PICTURES, n_heads_at, place_of, towers_of
 from vlm_lens.model.hooked_root import position_axis
 
 _BY_QUERY_AND_KEY = ("hook_attn_scores", "hook_pattern", "hook_mask")

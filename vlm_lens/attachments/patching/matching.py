@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import Sequences
+from vlm_lens.attachments.running.current_pass import Sequences
 from vlm_lens.errors import PositionError
 from vlm_lens.layout import Except, PictureLayout, Region, Selector
 

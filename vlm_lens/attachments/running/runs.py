@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 
-from vlm_lens.attachments.again import Again
 from vlm_lens.attachments.attachment import Attachment, Writer
 from vlm_lens.attachments.measure import Measure
-from vlm_lens.attachments.run import Run
-from vlm_lens.attachments.session import Session
+from vlm_lens.attachments.running.again import Again
+from vlm_lens.attachments.running.run import Run
+from vlm_lens.attachments.running.session import Session
 from vlm_lens.errors import HookError
 from vlm_lens.model.cache import ActivationCache
 from vlm_lens.model.hooked_root import NamesFilter

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from vlm_lens.attachments.attachment import Writer
-from vlm_lens.attachments.record import Record
-from vlm_lens.attachments.session import Session
-from vlm_lens.attachments.standing import standing_at
+from vlm_lens.attachments.running.record import Record
+from vlm_lens.attachments.running.session import Session
+from vlm_lens.attachments.running.standing import standing_at
 
 
 @dataclass(frozen=True, eq=False)

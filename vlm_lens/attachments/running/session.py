@@ -3,7 +3,7 @@
 from typing import Any
 
 from vlm_lens.attachments.attachment import Attachment, Reader, Writer
-from vlm_lens.attachments.standing import Standing, standing_at
+from vlm_lens.attachments.running.standing import Standing, standing_at
 from vlm_lens.errors import EmptySelectionError, HookError
 from vlm_lens.layout import TokenLayout
 

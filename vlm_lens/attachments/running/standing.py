@@ -8,14 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from vlm_lens.attachments.attachment import Attachment, Read, Reader, Writer
-from vlm_lens.attachments.checks import check_objects, warn_of_unreachable
-from vlm_lens.attachments.current_pass import CurrentPass
-from vlm_lens.attachments.ground import Ground
 from vlm_lens.attachments.here import Here
-from vlm_lens.attachments.lonely_queries import check_no_query_is_left_alone
-from vlm_lens.attachments.passes import first_pass, next_pass, planned_pass, whole
-from vlm_lens.attachments.reach import check_is_reached
-from vlm_lens.attachments.record import Record
+from vlm_lens.attachments.running.checks import check_objects, warn_of_unreachable
+from vlm_lens.attachments.running.current_pass import CurrentPass
+from vlm_lens.attachments.running.ground import Ground
+from vlm_lens.attachments.running.lonely_queries import check_no_query_is_left_alone
+from vlm_lens.attachments.running.passes import first_pass, next_pass, planned_pass, whole
+from vlm_lens.attachments.running.reach import check_is_reached
+from vlm_lens.attachments.running.record import Record
 from vlm_lens.errors import EmptySelectionError, HookError
 from vlm_lens.model.hook_point import HookPoint
 

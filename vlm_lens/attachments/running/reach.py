@@ -5,8 +5,8 @@ from typing import Any
 from torch import Tensor
 
 from vlm_lens.attachments.attachment import Attachment
-from vlm_lens.attachments.current_pass import CurrentPass
-from vlm_lens.attachments.towers import OF_PICTURES, place_of, towers_of
+from vlm_lens.attachments.naming.towers import OF_PICTURES, place_of, towers_of
+from vlm_lens.attachments.running.current_pass import CurrentPass
 from vlm_lens.errors import EmptySelectionError
 from vlm_lens.model.joined import JoinedTransformer
 

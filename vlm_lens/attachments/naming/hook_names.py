@@ -4,7 +4,7 @@ import operator
 from collections.abc import Iterable
 from typing import Any, Literal
 
-from vlm_lens.attachments.towers import Tower, n_heads_at, place_of, towers_of
+from vlm_lens.attachments.naming.towers import Tower, n_heads_at, place_of, towers_of
 from vlm_lens.errors import EmptySelectionError, HookError, VlmLensError
 from vlm_lens.layout import Except
 

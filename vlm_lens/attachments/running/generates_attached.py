@@ -6,10 +6,10 @@ from dataclasses import fields
 from typing import Any
 
 from vlm_lens.attachments.attachment import Attachment
-from vlm_lens.attachments.passes import first_pass
-from vlm_lens.attachments.run import GeneratedRun
-from vlm_lens.attachments.runs import Runs, prepared, refuse_measures
-from vlm_lens.attachments.session import Session
+from vlm_lens.attachments.running.passes import first_pass
+from vlm_lens.attachments.running.run import GeneratedRun
+from vlm_lens.attachments.running.runs import Runs, prepared, refuse_measures
+from vlm_lens.attachments.running.session import Session
 from vlm_lens.layout import TokenLayout
 from vlm_lens.model.generation import Generation, Step, continued_layout
 

@@ -6,9 +6,9 @@ import torch
 
 from vlm_lens.attachments.attachment import Attachment
 from vlm_lens.attachments.edge_blocker import EdgeBlocker, allowed_edges
-from vlm_lens.attachments.ground import Ground
-from vlm_lens.attachments.hook_names import heads_of, layers_of
-from vlm_lens.attachments.towers import tower_named
+from vlm_lens.attachments.naming.hook_names import heads_of, layers_of
+from vlm_lens.attachments.naming.towers import tower_named
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import HookError
 
 

@@ -6,9 +6,9 @@ from typing import Any
 from jaxtyping import Bool
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import CurrentPass, Sequences
-from vlm_lens.attachments.hook_names import check_heads
-from vlm_lens.attachments.towers import place_of
+from vlm_lens.attachments.naming.hook_names import check_heads
+from vlm_lens.attachments.naming.towers import place_of
+from vlm_lens.attachments.running.current_pass import CurrentPass, Sequences
 from vlm_lens.errors import EmptySelectionError, PositionError
 from vlm_lens.layout import DERIVED_NAMES, PictureLayout
 

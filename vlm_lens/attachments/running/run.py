@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from vlm_lens.attachments.attachment import Attachment
-from vlm_lens.attachments.session import Session
+from vlm_lens.attachments.running.session import Session
 from vlm_lens.layout import TokenLayout
 from vlm_lens.model.cache import ActivationCache
 from vlm_lens.model.generation import Generation

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import CurrentPass, all_real, plain_layout
-from vlm_lens.attachments.towers import grid_of
+from vlm_lens.attachments.naming.towers import grid_of
+from vlm_lens.attachments.running.current_pass import CurrentPass, all_real, plain_layout
 from vlm_lens.inputs import Inputs
 from vlm_lens.layout import ROLES, PictureLayout, TokenLayout
 from vlm_lens.model.joined import JoinedTransformer

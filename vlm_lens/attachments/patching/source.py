@@ -6,9 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from vlm_lens.attachments.current_pass import Sequences
-from vlm_lens.attachments.run import GeneratedRun, Run
-from vlm_lens.attachments.towers import Place
+from vlm_lens.attachments.naming.towers import Place
+from vlm_lens.attachments.running.current_pass import Sequences
+from vlm_lens.attachments.running.run import GeneratedRun, Run
 from vlm_lens.errors import ActivationError, HookError
 from vlm_lens.layout import PictureLayout, TokenLayout
 from vlm_lens.model.cache import ActivationCache

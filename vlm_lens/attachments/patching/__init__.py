@@ -1,0 +1,1 @@
+"""Activations of another run, and which of its positions go with which of this one."""
