@@ -24,8 +24,9 @@ format: .venv/.ready        ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.ready         ## speed against transformers, side by side
+bench: .venv/.ready         ## speed against transformers, and of knockouts against plain runs, side by side
 	$(BIN)/python benchmarks/forward.py
+	$(BIN)/python benchmarks/knockout.py
 
 demo-model: .venv/.ready    ## train the bundled model again, from nothing
 	$(BIN)/python -m vlm_lens.demo.train --out $(OUT)/demo-model

@@ -19,13 +19,13 @@ from forward import RESULTS, interleaved_times, parsed_arguments, random_inputs,
 from torch import Tensor
 from transformers import LlavaForConditionalGeneration
 
-from vlm_lens import AttentionKnockout, HookedVLM, Inputs
+from vlm_lens import AttentionKnockout, HookedVLM, Inputs, TopKContext
 
 PLAIN = "plain run"
 TARGET = 1.10
 
 
-def knockouts(inputs: Inputs) -> dict[str, AttentionKnockout]:
+def blockers(inputs: Inputs, n_layers: int) -> dict[str, AttentionKnockout | TopKContext]:
     """Each name with what is blocked: one row, the text's rows, some heads, some layers, the tower."""
     grid = inputs.layout.image_span().grid
     rows, cols = (slice(size // 4, size // 2) for size in grid.shape)
@@ -37,6 +37,7 @@ def knockouts(inputs: Inputs) -> dict[str, AttentionKnockout]:
         "image -> text": AttentionKnockout("prompt_text", "image"),
         "rest of the image -> object, decoder": AttentionKnockout(thing, ~thing),
         "object <-> rest, vision tower": AttentionKnockout(thing, ~thing, tower="vision", bidirectional=True),
+        "top 5% of the image, other in every layer": TopKContext(0.05, torch.rand(n_layers, grid.n_patches)),
     }
 
 
@@ -71,8 +72,12 @@ def main() -> None:
         model = random_llava(sizes)
         vlm = HookedVLM.from_hf(model)
         inputs = vlm.as_inputs(random_inputs(sizes))
-        objects = knockouts(inputs)
-        in_decoder = [one for one in objects.values() if (one.tower, one.layers, one.heads) == ("decoder", "all", None)]
+        objects = blockers(inputs, sizes.decoder_layers)
+        in_decoder = [
+            one
+            for one in objects.values()
+            if isinstance(one, AttentionKnockout) and (one.tower, one.layers, one.heads) == ("decoder", "all", None)
+        ]
         deviations = [assert_acts_as_transformers(model, vlm, inputs, one) for one in in_decoder]
         calls: dict[str, Callable[[], Tensor]] = {PLAIN: lambda: vlm(inputs)}
         calls |= {name: lambda one=one: vlm.run(inputs, one).logits for name, one in objects.items()}
