@@ -385,3 +385,14 @@ def test_one_tensor_that_a_hook_refills_is_read_anew_in_every_layer(vlm: HookedV
 def test_a_run_says_what_the_model_gave(vlm: HookedVLM, inputs: Inputs, return_type: str | None, said: str) -> None:
     run = vlm.run(inputs, return_type=return_type)
     assert re.search(said, repr(run)) and re.search(said, run._repr_html_())
+
+
+def test_a_value_keeps_what_it_was_given(vlm: HookedVLM, inputs: Inputs) -> None:
+    mask = inputs.layout.mask("image")
+    given: dict[str, Any] = {"queries": ["last"], "keys": mask, "layers": [1], "heads": [0, 2]}
+    knockout = AttentionKnockout(**given)
+    before, name = vlm.run(inputs, knockout).logits, knockout.fingerprint()
+    mask[:] = False
+    for one in (given["queries"], given["layers"], given["heads"]):
+        one.append(0)
+    assert torch.equal(vlm.run(inputs, knockout).logits, before) and knockout.fingerprint() == name

@@ -400,3 +400,16 @@ class Forgetful(Writer):
 def test_a_writer_that_changes_nothing_is_found(vlm: HookedVLM, inputs: Inputs) -> None:
     with pytest.raises(VerificationError, match=r"Forgetful\(\) did nothing: .*blocks.0.hook_resid_post"):
         vlm.run(inputs, Forgetful()).verify()
+
+
+def test_a_run_whose_result_is_no_number_is_found(vlm: HookedVLM, inputs: Inputs) -> None:
+    @dataclass(frozen=True, eq=False)
+    class NotANumber(PositionWriter):
+        positions: str = "last"
+        hook: str = "blocks.0.hook_resid_post"
+
+        def value(self, activation: Tensor, here: Here) -> Tensor:
+            return torch.full_like(activation, torch.nan)
+
+    with pytest.raises(VerificationError, match="Result of the run: expected finite values, got .* NaN or infinite"):
+        vlm.run(inputs, NotANumber()).verify()

@@ -203,3 +203,8 @@ def test_a_clip_is_told_which_tower_and_hook_to_name() -> None:
     for writer in (ZeroAblation("patches"), MeanAblation("patches", 0.0), NoiseAblation("patches")):
         with pytest.raises(HookError, match="HookedCLIP, without projector. Name one: hook='vision.blocks.0"):
             writer.hook_names(clip)
+
+
+def test_a_scale_is_not_set_to_zero() -> None:
+    with pytest.raises(HookError, match="a hook that nothing is divided by.*Ablate hook_normalized"):
+        logits(ZeroAblation("last", "blocks.0.ln1.hook_scale"))

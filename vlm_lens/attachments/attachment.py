@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, NamedTuple
 
+import numpy as np
 from torch import Tensor
 
 from vlm_lens.attachments.here import Here
@@ -31,6 +32,15 @@ class Attachment:
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
         cls.__repr__ = Attachment.__repr__  # type: ignore[method-assign]  # or dataclass would spell tensors out
+
+    def __post_init__(self) -> None:
+        """Hold a copy of what could change later: masks, lists and mappings. What they hold is not copied."""
+        for one in fields(self):
+            value = getattr(self, one.name)
+            if isinstance(value, list | dict | np.ndarray):
+                object.__setattr__(self, one.name, value.copy())
+            elif isinstance(value, Tensor) and not value.requires_grad:
+                object.__setattr__(self, one.name, value.clone())
 
     @property
     def label(self) -> str:

@@ -50,6 +50,7 @@ class MeanAblation(VectorAblation):
     heads: Any = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "mean", own_vectors(f"mean of {type(self).__name__}", self.mean))
 
     def check(self, ground: Ground) -> None:

@@ -61,6 +61,7 @@ class ResampleAblation(Ablation):
     same_position: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "source", self._pools())
 
     def _pools(self) -> Any:

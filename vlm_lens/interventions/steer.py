@@ -57,6 +57,7 @@ class Steer(PositionWriter):
     overwrites: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         vector, what = own_vectors(f"vector of {type(self).__name__}", self.vector), type(self.vector).__name__
         if not isinstance(vector, Tensor):
             advice = "Take that of one hook: mean[hook], run.cache[hook][0, -1]."

@@ -62,6 +62,7 @@ class TopKContext(EdgeBlocker):
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_share(self.fraction, "fraction", with_zero=False)
         object.__setattr__(self, "ranking", checked_ranking(self.ranking))  # a probe's result becomes its tensor
         if self.order not in ORDERS:

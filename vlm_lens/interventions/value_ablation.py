@@ -40,6 +40,7 @@ class ValueAblation(VectorAblation):
     heads: Any = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "vector", own_vectors(f"vector of {type(self).__name__}", self.vector))
 
     def vectors(self, hook_name: str) -> Tensor:

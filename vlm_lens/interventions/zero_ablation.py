@@ -50,8 +50,11 @@ class ZeroAblation(Ablation):
         """Zero fits everywhere but in a mask.
 
         Raises:
-            HookError: for `hook_mask`, and for scores, where zero is no less than any other.
+            HookError: for `hook_mask`; for scores, where zero is no less than any other; for a norm's scale, by which
+                the stream is divided.
         """
+        if hook_name.endswith("hook_scale"):
+            raise HookError(repr(self), "a hook that nothing is divided by", hook_name, "Ablate hook_normalized.")
         if hook_name.endswith(("hook_mask", "hook_attn_scores")):
             advice = "AttentionKnockout blocks edges of attention."
             raise HookError(repr(self), "a hook where zero means nothing", hook_name, advice)

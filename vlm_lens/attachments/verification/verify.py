@@ -80,6 +80,9 @@ class _Proof:
         advice = "Something else stood at the model then, its weights have changed, or a writer is random."
         if len(record.ends) != len(self.clean.ends):
             raise VerificationError("Replay", f"{len(record.ends)} results", len(self.clean.ends), advice)
+        n_wrong = sum(int((~end.isfinite()).sum()) for end in record.ends if end.is_floating_point())
+        if n_wrong:
+            raise VerificationError("Result of the run", "finite values", f"{n_wrong} that are NaN or infinite")
         deviation = distance(record.ends, self.clean.ends)
         tolerance = max((TOLERANCES[end.dtype] for end in record.ends), default=0.0)
         check_within("Replay of the run", "the run's own result", deviation, tolerance, advice)

@@ -84,6 +84,7 @@ class AttentionFlow(Reader):
     rest: str = field(default="other", kw_only=True)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.keeps not in ("mean", "heads"):
             raise InputError("AttentionFlow", "keeps to be 'mean' or 'heads'", repr(self.keeps))
         if self.rest not in ("other", "roles"):

@@ -61,6 +61,7 @@ class DirectLogitAttribution(Reader):
     heads: Any = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.by not in _READ_IN_A_LAYER:
             advice = "'component' has one number for each layer's attention and MLP." if self.by == "layer" else ""
             raise InputError(

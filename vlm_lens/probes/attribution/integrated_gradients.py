@@ -55,6 +55,7 @@ class IntegratedGradients(VectorAttribution):
     memory: int = 2**30
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.baseline, Tensor | np.ndarray):
             held = self.baseline.detach().clone() if isinstance(self.baseline, Tensor) else self.baseline.copy()
             object.__setattr__(self, "baseline", held)  # it changes no more

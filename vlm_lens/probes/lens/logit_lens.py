@@ -72,6 +72,7 @@ class LogitLens(Reader):
     memory: int = 256 * MEBIBYTE
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if isinstance(self.candidates, Tensor):
             object.__setattr__(self, "candidates", self.candidates.detach().clone())  # it changes no more
 

@@ -74,6 +74,7 @@ class ActivationPatching(Measure):
     shows_progress: bool = True
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.metric, AnswerMetric) and (isinstance(self.metric, type) or not callable(self.metric)):
             rule, advice = "a metric or a function of logits", "Say which: LogitDifference(' Yes', ' No')."
             raise InputError("metric of ActivationPatching", rule, repr(self.metric), advice)

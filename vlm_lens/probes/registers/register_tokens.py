@@ -42,6 +42,7 @@ class RegisterTokens(Reader):
     hook: str = "projector.hook_out"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not math.isfinite(self.n_std):
             raise InputError("RegisterTokens", "n_std to be a finite number", self.n_std)
 
