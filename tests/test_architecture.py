@@ -156,9 +156,9 @@ def test_transformers_is_imported_only_where_checkpoints_are_read_or_made() -> N
 INTERVENTIONS = sorted(set((PACKAGE / "interventions").glob("*.py")) - {PACKAGE / "interventions" / "__init__.py"})
 
 
-@pytest.mark.skipif(not INTERVENTIONS, reason="there are no interventions yet")
 def test_interventions_do_not_import_each_other() -> None:
     base = "vlm_lens.interventions.base"
+    assert INTERVENTIONS
     for file in INTERVENTIONS:
         siblings = {m for m in imported_modules(file) if m.startswith("vlm_lens.interventions.")}
         assert {sibling for sibling in siblings if not sibling.startswith(base)} == set(), file.name
