@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vlm_lens.attachments import Attachment
 from vlm_lens.attachments.naming.described import described
+from vlm_lens.attachments.running.standing import standing_at
 from vlm_lens.context.new_text import all_strings, literal_pieces, new_inputs, question_pieces, token_inputs
 from vlm_lens.errors import HookError, InputError
 from vlm_lens.inputs import Inputs
@@ -133,7 +134,7 @@ class CompressedContext:
         Raises:
             InputError, HookError: see `ask`.
         """
-        attached = [*objects, *(one for session in getattr(self.model, "_attached", ()) for one in session.objects)]
+        attached = [*objects, *(one for session in standing_at(self.model) for one in session.objects)]
         if attached:
             rule = "a run in which every layer has the same positions"
             advice = "Attach while it is compressed, or drop the tokens from the whole model by TopKContext."

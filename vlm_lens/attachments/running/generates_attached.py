@@ -10,6 +10,7 @@ from vlm_lens.attachments.running.passes import first_pass
 from vlm_lens.attachments.running.run import GeneratedRun
 from vlm_lens.attachments.running.runs import Runs, prepared, refuse_measures
 from vlm_lens.attachments.running.session import Session
+from vlm_lens.attachments.running.standing import standing_at
 from vlm_lens.layout import TokenLayout
 from vlm_lens.model.generation import Generation, Step, continued_layout
 
@@ -37,7 +38,7 @@ class GeneratesAttached(Runs):
                 inputs, max_new_tokens=max_new_tokens, around=session.standing, **options
             )
         layout = generation.layout or self._layout_of(generation, options.get("eos_token_id"))
-        for one in (*self._attached, session):
+        for one in (*standing_at(self), session):
             if one.record is not None and layout is not None:
                 one.finish(layout)
         return GeneratedRun(**{one.name: getattr(generation, one.name) for one in fields(generation)}, session=session)
@@ -48,7 +49,7 @@ class GeneratesAttached(Runs):
         Raises:
             VlmLensError: for an object that cannot act on these inputs, at the first token.
         """
-        if not objects and not self._attached:
+        if not objects and not standing_at(self):
             return super().stream(inputs, max_new_tokens=max_new_tokens, **options)  # type: ignore[misc]
         session = Session(self, objects)
         refuse_measures(objects, "stream")
@@ -71,7 +72,7 @@ class GeneratesAttached(Runs):
     def _expecting(self, session: Session, n_new: int) -> Iterator[None]:
         """While a generation runs, everything attached knows how many positions may come."""
         session.expect(n_new)
-        outer = [(one, one.n_expected) for one in self._attached]
+        outer = [(one, one.n_expected) for one in standing_at(self)]
         try:
             for one, _ in outer:
                 one.expect(n_new)

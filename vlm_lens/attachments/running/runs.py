@@ -19,8 +19,6 @@ from vlm_lens.model.hooked_root import NamesFilter
 class Runs:
     """What every hooked model can do with interventions and probes."""
 
-    _attached: tuple[Session, ...] = ()
-
     def run(self, inputs: Any, *objects: Attachment, names_filter: NamesFilter = None, **options: Any) -> Run:
         """Run the model once, without gradients, with everything attached.
 
@@ -68,11 +66,7 @@ class Runs:
         refuse_measures(objects, "attach")
         session = Session(self, objects)
         with session.standing():
-            before, self._attached = self._attached, (*self._attached, session)
-            try:
-                yield session
-            finally:
-                self._attached = before
+            yield session
 
 
 def prepared(model: Any, inputs: Any) -> Any:

@@ -43,11 +43,6 @@ class Session(Standing):
         """What a measure found."""
         self._results[id(one)] = result
 
-    def finish(self, layout: TokenLayout) -> None:
-        """The layout of a whole generation, with its texts and the rows' ends."""
-        assert self.record is not None
-        self.record.layout, self.record.is_whole = layout, True
-
     def verify(self) -> Any:
         """Run the last run again and prove that every writer acted; see `vlm_lens.attachments.verification`.
 

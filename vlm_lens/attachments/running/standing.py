@@ -17,6 +17,7 @@ from vlm_lens.attachments.running.passes import first_pass, next_pass, planned_p
 from vlm_lens.attachments.running.reach import check_is_reached
 from vlm_lens.attachments.running.record import Record
 from vlm_lens.errors import EmptySelectionError, HookError
+from vlm_lens.layout import TokenLayout
 from vlm_lens.model.hook_point import HookPoint
 
 
@@ -91,6 +92,11 @@ class Standing:
     def expect(self, n_new: int) -> None:
         """So many tokens will be generated, and their positions are no mistake."""
         self.n_expected = n_new
+
+    def finish(self, layout: TokenLayout) -> None:
+        """The layout of a whole generation, with its texts and the rows' ends."""
+        assert self.record is not None
+        self.record.layout, self.record.is_whole = layout, True
 
     def _hooks_of(self, one: Attachment) -> list[Any]:
         """The hooks of one object on one hook point."""
