@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vlm_lens._tl import FactoredMatrix
@@ -14,6 +14,7 @@ from vlm_lens.model.config import TransformerConfig
 from vlm_lens.model.hook_point import HookPoint, MaskHookPoint, value_of_one_gradient_of_other
 from vlm_lens.model.key_value_cache import LayerKeysValues
 from vlm_lens.model.linear import bias_of, is_plain, weight_of
+from vlm_lens.model.packed_rows import PackedRows
 from vlm_lens.model.parts import BlockParts
 from vlm_lens.model.rotary import RotaryAngles, rotated
 from vlm_lens.model.scaled_attention import (
@@ -63,27 +64,39 @@ class Attention(nn.Module):
     def forward(
         self,
         normed: Float[Tensor, "batch pos d_model"],
-        mask: AttentionMask,
+        mask: AttentionMask | PackedRows,
         angles: RotaryAngles | None = None,
         past: LayerKeysValues | None = None,
         head_inputs: HeadInputs = HeadInputs(),  # noqa: B008, a tuple cannot change
-    ) -> Float[Tensor, "batch pos d_model"]:
-        """What the heads together write to the stream."""
-        q = self.hook_q(self._heads(self.q_proj, normed, head_inputs.q))
+    ) -> Float[Tensor, "batch asking_pos d_model"]:
+        """What the heads together write to the stream, at the positions that ask."""
+        asking = mask.asking
+        q = self.hook_q(self._heads(self.q_proj, normed, head_inputs.q, asking))
         k = self.hook_k(self._heads(self.k_proj, normed, head_inputs.k))
         v = self.hook_v(self._heads(self.v_proj, normed, head_inputs.v))
         if angles is not None:
-            q = self.hook_rot_q(rotated(q, angles))
+            q = self.hook_rot_q(rotated(q, angles if asking is None else angles.at(asking)))
             k = self.hook_rot_k(rotated(k, angles))
         q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         if past is not None:
             k, v = past.extended(k, v)
-        return self._combined(self.hook_z(self._read(q, k, v, mask)))
+        if isinstance(mask, PackedRows):
+            z = mask.read(q, k, v, 1.0 / self.cfg.attn_scale)
+        else:
+            z = self._read(q, k, v, mask)
+        return self._combined(self.hook_z(z))
 
     def _heads(
-        self, linear: nn.Module, normed: Float[Tensor, "batch pos d_model"], own: HeadInput | None
+        self,
+        linear: nn.Module,
+        normed: Float[Tensor, "batch pos d_model"],
+        own: HeadInput | None,
+        asking: Int[Tensor, " asking_pos"] | None = None,
     ) -> Float[Tensor, "batch pos head d_head"]:
         """A projection of the stream, head by head."""
+        if asking is not None:
+            normed = normed[:, asking]
+            own = None if own is None else HeadInput(own.normed[:, asking], own.is_written)
         plain = linear(normed)
         plain = plain.view(*plain.shape[:-1], -1, self.cfg.d_head)
         if own is None:

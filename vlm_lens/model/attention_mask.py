@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import ClassVar
 
 import torch
 from einops import rearrange
@@ -54,6 +55,9 @@ class AttentionMask:
     is_real: Bool[Tensor, "batch key_pos"] | None
     device: torch.device
     _seen: dict[tuple[int, int], tuple[Tensor, Restriction]] = field(default_factory=dict, init=False, repr=False)
+
+    asking: ClassVar[None] = None
+    """Every position asks (see `PackedRows`, where some give their keys and values alone)."""
 
     def restricted(self, seen: Bool[Tensor, "batch heads query_pos key_pos"]) -> Restriction:
         """What a mask that hooks have written leaves: it can block edges and never grants one.

@@ -13,6 +13,7 @@ from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.key_value_cache import LayerKeysValues
 from vlm_lens.model.mlp import MLP
 from vlm_lens.model.norm import Norm
+from vlm_lens.model.packed_rows import PackedRows
 from vlm_lens.model.parts import BlockParts
 from vlm_lens.model.rotary import RotaryAngles
 
@@ -45,14 +46,15 @@ class TransformerBlock(nn.Module):
     def forward(
         self,
         resid_pre: Float[Tensor, "batch pos d_model"],
-        mask: AttentionMask,
+        mask: AttentionMask | PackedRows,
         angles: RotaryAngles | None = None,
         past: LayerKeysValues | None = None,
-    ) -> Float[Tensor, "batch pos d_model"]:
-        """The stream after this layer."""
+    ) -> Float[Tensor, "batch asking_pos d_model"]:
+        """The stream after this layer, at the positions that ask: all of them, but for packed rows."""
         resid_pre = self.hook_resid_pre(resid_pre)
         attn_out = self.attn(self.ln1(resid_pre), mask, angles, past, self._head_inputs(resid_pre))
         attn_out = self.hook_attn_out(attn_out)
+        resid_pre = resid_pre if mask.asking is None else resid_pre[:, mask.asking]
         resid_mid = self.hook_resid_mid(resid_pre + attn_out)
         mlp_out = self.hook_mlp_out(self.mlp(self.ln2(self.hook_mlp_in(resid_mid))))
         return self.hook_resid_post(resid_mid + mlp_out)

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 
@@ -24,6 +24,10 @@ class RotaryAngles(NamedTuple):
     def to(self, device: torch.device) -> "RotaryAngles":
         """The same angles on another device."""
         return RotaryAngles(self.cos.to(device), self.sin.to(device))
+
+    def at(self, columns: Int[Tensor, " taken"]) -> "RotaryAngles":
+        """The angles of some positions."""
+        return RotaryAngles(self.cos[:, columns], self.sin[:, columns])
 
 
 def rotated(
