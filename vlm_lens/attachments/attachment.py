@@ -1,11 +1,12 @@
 """What can be attached: writers and readers."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from jaxtyping import Bool
 from torch import Tensor
 
 from vlm_lens.attachments.here import Here
@@ -104,6 +105,15 @@ class Writer(Attachment, ABC):
     def write(self, activation: Tensor, here: Here) -> Tensor | None:
         """The activation as it goes on from here: another tensor of its shape, or None to leave it."""
 
+    def touched(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
+        """Its reach: at each of its hooks the positions that it may change, reading no others there.
+
+        A sweep computes these alone and what follows from them, and shows `write` some positions of an activation,
+        those in `here.span`. None, the default, says nothing: each condition with such a writer is run in full.
+        At scores, pattern and mask positions are queries, and `write` is shown all their keys.
+        """
+        return None
+
 
 class Read(NamedTuple):
     """What a reader kept of one activation, and where that stood."""
@@ -119,6 +129,13 @@ class Reader(Attachment, ABC):
     def read(self, activation: Tensor, here: Here) -> Any:
         """What to keep of an activation; None keeps nothing. It must not edit what it is given."""
 
+    def asked(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
+        """At each of its hooks the positions that it reads; None, the default, for all.
+
+        A sweep need not compute the others: `read` is shown them as they are in the run that nothing was done to.
+        """
+        return None
+
     def result(self, reads: Sequence[Read], record: Record) -> Any:
         """What `run[reader]` gives, from all that was kept, in the order of the run.
 
@@ -132,3 +149,13 @@ class Reader(Attachment, ABC):
         """The error of a result that has nothing to be made from."""
         advice = "The last token of a generation is not run, so that one which ends at once runs none."
         return EmptySelectionError(f"{self!r} read nothing", "positions that were run", "none", advice)
+
+
+def declares(one: Attachment, what: str, of: str) -> bool:
+    """Whether a class says something of a method of its own: a subclass with another `of` must say `what` anew."""
+    for base in type(one).__mro__:
+        if what in base.__dict__:
+            return True
+        if of in base.__dict__:
+            return False
+    return False

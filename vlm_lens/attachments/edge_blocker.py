@@ -1,6 +1,8 @@
 """Writers that block edges of attention, before the softmax and with attention fused."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -8,7 +10,7 @@ from einops import repeat
 from jaxtyping import Bool
 from torch import Tensor
 
-from vlm_lens.attachments.attachment import Writer
+from vlm_lens.attachments.attachment import Writer, declares
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.naming.hook_names import heads_of, hooks_in_layers, layers_of
 from vlm_lens.attachments.naming.towers import Tower, tower_named
@@ -57,6 +59,27 @@ class EdgeBlocker(Writer):
         """Whether `blocked` depends on the layer; if not, it is worked out once a pass."""
         return False
 
+    def losing(self, layer: int, sequences: Sequences) -> Bool[Tensor, "batch query_pos"]:
+        """True at the queries that may lose a key; a subclass may know it without asking `blocked`."""
+        return self.blocked(layer, sequences, range(sequences.n_positions)).any(dim=-1)
+
+    def touched(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
+        """The queries that may lose a key, layer by layer."""
+        tower = tower_named(ground.model, self.tower_name)
+        sequences = ground.planned.sequences(tower.name)  # type: ignore[arg-type]
+        if sequences is None or not declares(self, "blocked", "write"):
+            return None
+        losing = self.losing if declares(self, "losing", "blocked") else partial(EdgeBlocker.losing, self)
+        found: dict[int | None, Tensor] = {}
+        touched = {}
+        for name in self.hook_names(ground.model):
+            layer = ground.model.hook_dict[name].layer()
+            kind = layer if self.edges_differ_by_layer() else None
+            if kind not in found:
+                found[kind] = losing(layer, sequences)
+            touched[name] = found[kind]
+        return touched
+
     def hook_names(self, model: Any) -> list[str]:
         """The mask of each of its layers."""
         return hooks_in_layers(tower_named(model, self.tower_name), "attn.hook_mask", self.layers, self.on_empty)
@@ -68,7 +91,10 @@ class EdgeBlocker(Writer):
         # Layers that are given one mask and lose the same edges share the result, so that it is examined once.
         key = ("edges", id(self), layer if self.edges_differ_by_layer() else None, id(activation))
         if key not in memo:
-            blocked = self.blocked(layer, here.sequences, here.span)[:, None].to(activation.device)
+            blocked = self.blocked(layer, here.sequences, range(here.span.start, here.n_keys))
+            if here.columns is not None:
+                blocked = blocked[:, [position - here.span.start for position in here.columns]]
+            blocked = blocked[:, None].to(activation.device)
             assert isinstance(here.hook, MaskHookPoint)
             chosen = heads_of(self.chosen_heads, here.hook.n_heads)
             if chosen is not None:

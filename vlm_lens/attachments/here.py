@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Shaped
 from torch import Tensor
 
 from vlm_lens.attachments.naming.hook_names import heads_of
@@ -30,6 +30,8 @@ class Here:
         sequences: the layout of all positions so far; pictures for the vision tower and the projector.
         span: the absolute positions that the activation holds (the query positions of scores, pattern and mask).
         device: where masks are wanted.
+        columns: those of the span that are held, ascending; None for all. Only a sweep leaves some out, and only for
+            writers that declare what they touch.
     """
 
     model: Any
@@ -39,6 +41,7 @@ class Here:
     sequences: Sequences
     span: range
     device: torch.device
+    columns: tuple[int, ...] | None = None
 
     @classmethod
     def at(cls, model: Any, hook: HookPoint, activation: Tensor, current: CurrentPass) -> "Here":
@@ -71,21 +74,36 @@ class Here:
         """The sequences of the batch: rows of the decoder, or pictures."""
         return self.sequences.n_rows
 
-    def rows(self, selector: Selector) -> Bool[Tensor, "batch pos"]:
+    @property
+    def n_keys(self) -> int:
+        """All positions so far: the key side of scores, pattern and mask."""
+        return self.span.stop if self.columns is None else self.sequences.n_positions
+
+    @property
+    def positions(self) -> range | tuple[int, ...]:
+        """The absolute positions held here."""
+        return self.span if self.columns is None else self.columns
+
+    def held(self, of_all: Shaped[Tensor, "batch pos ..."]) -> Shaped[Tensor, "batch held_pos ..."]:
+        """What is held here of something that is known for all positions."""
+        if self.columns is None:
+            return of_all[:, self.span.start : self.span.stop]
+        return of_all[:, list(self.columns)]
+
+    def rows(self, selector: Selector) -> Bool[Tensor, "batch held_pos"]:
         """True at those of the positions held here that a selector means."""
-        mask = self.current.mask(selector, self.place, self.sequences)
-        return mask[:, self.span.start : self.span.stop].to(self.device)
+        return self.held(self.current.mask(selector, self.place, self.sequences)).to(self.device)
 
     def keys(self, selector: Selector) -> Bool[Tensor, "batch key_pos"]:
         """True at those of all positions so far that a selector means: the key side of scores, pattern and mask."""
-        return self.current.mask(selector, self.place, self.sequences)[:, : self.span.stop].to(self.device)
+        return self.current.mask(selector, self.place, self.sequences)[:, : self.n_keys].to(self.device)
 
     def selected(self, selector: Selector, activation: Tensor, heads: Any = None) -> Bool[Tensor, "..."]:
         """True at what a selector and heads mean, with 1 for every other axis, to go with the activation.
 
         Scores, pattern and mask are selected by query position.
         """
-        key = ("selected", id(selector), self.place, self.name.rsplit(".", 1)[-1], id(heads), self.span)
+        key = ("selected", id(selector), self.place, self.name.rsplit(".", 1)[-1], id(heads), self.positions)
         if key not in self.current.memo:
             self.current.memo[key] = (selector, heads, self._selected(selector, activation, heads))
         found: Tensor = self.current.memo[key][2]

@@ -1,13 +1,16 @@
 """Writers that put other values in the place of some positions' activations."""
 
 from abc import abstractmethod
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
-from vlm_lens.attachments.attachment import Writer
+from vlm_lens.attachments.attachment import Writer, declares
 from vlm_lens.attachments.here import Here
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.layout import Selector
 
 
@@ -22,6 +25,10 @@ class PositionWriter(Writer):
     edits_in_place: ClassVar[bool] = False
     positions: Selector
 
+    is_local: ClassVar[bool] = False
+    """Whether `value` at a position depends on the activation at that position alone, if at all. A sweep then shows it
+    some positions and no more. A subclass with a `value` of its own says so anew."""
+
     overwrites: ClassVar[bool] = True
     """Whether what stood at the positions before is gone afterwards (an added vector leaves it in)."""
 
@@ -34,3 +41,17 @@ class PositionWriter(Writer):
         selected = here.selected(self.positions, activation, self.field("heads", None))
         value = self.value(activation, here).to(activation.device, activation.dtype)
         return torch.where(selected, value, activation)
+
+    def touched(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
+        """Its positions, if it is local."""
+        if not (self.is_local and declares(self, "is_local", "value") and declares(self, "is_local", "write")):
+            return None
+        found, masks = {}, {}
+        for name in self.hook_names(ground.model):
+            sequences = ground.sequences_at(name)
+            if sequences is None:
+                return None
+            if id(sequences) not in masks:
+                masks[id(sequences)] = (sequences, sequences.mask(self.positions))
+            found[name] = masks[id(sequences)][1]
+        return found

@@ -1,7 +1,7 @@
 """Activation patching: what another run had at some positions, written into this one."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from einops import rearrange
@@ -77,6 +77,8 @@ class ActivationPatch(PositionWriter):
     source_row: int | None = None
     source_layout: Any = None
 
+    is_local: ClassVar[bool] = True
+
     @property
     def origin(self) -> Source:
         """The source, with its layouts."""
@@ -94,9 +96,9 @@ class ActivationPatch(PositionWriter):
         if fill is None:
             return source[rows[:, None], columns]
         by_query = rearrange(source, "batch head query key -> batch query head key")[rows[:, None], columns]
-        taken = rearrange(by_query, "batch query head key -> batch head query key")[..., : here.span.stop]
+        taken = rearrange(by_query, "batch query head key -> batch head query key")[..., : here.n_keys]
         # Keys that the source never had came later than its query, so the query does not see them.
-        return torch.nn.functional.pad(taken, (0, here.span.stop - taken.shape[-1]), value=fill)
+        return torch.nn.functional.pad(taken, (0, here.n_keys - taken.shape[-1]), value=fill)
 
     def expected(self, before: Tensor, here: Here) -> Tensor:
         """The source's activation, brought over position by position, for `run.verify()`."""
@@ -121,16 +123,17 @@ class ActivationPatch(PositionWriter):
         Worked out once a pass.
         """
         n_held = source.shape[position_axis(here.name)]
-        key = ("patch", id(self), here.place, len(source), n_held, here.span)
+        key = ("patch", id(self), here.place, len(source), n_held, here.positions)
         if key not in here.current.memo:
             matches = self._matches(here.sequences, self.origin.sequences(here.place, here.sequences), source, n_held)
-            columns = torch.zeros(len(matches), len(here.span), dtype=torch.long)
+            columns = torch.zeros(len(matches), len(here.positions), dtype=torch.long)
             is_written = torch.zeros_like(columns, dtype=torch.bool)
+            place_of = {position: place for place, position in enumerate(here.positions)}
             for row, match in enumerate(matches):
                 for target, position in zip(match.targets, match.sources, strict=False):
-                    if target in here.span:
-                        columns[row, target - here.span.start] = position
-                        is_written[row, target - here.span.start] = True
+                    if target in place_of:
+                        columns[row, place_of[target]] = position
+                        is_written[row, place_of[target]] = True
             rows = torch.tensor([match.row for match in matches])
             here.current.memo[key] = tuple(one.to(source.device) for one in (rows, columns, is_written))
         found: tuple[Tensor, Tensor, Tensor] = here.current.memo[key]

@@ -50,3 +50,8 @@ class AttentionKnockout(EdgeBlocker):
         is_query, is_key = (sequences.mask(one)[:, : queries.stop] for one in (self.queries, self.keys))
         blocked = rectangle(is_query[:, rows], is_key)
         return blocked | rectangle(is_key[:, rows], is_query) if self.bidirectional else blocked
+
+    def losing(self, layer: int, sequences: Sequences) -> Bool[Tensor, "batch query_pos"]:
+        """The queries, and the keys if the way back is blocked too."""
+        is_query = sequences.mask(self.queries)
+        return is_query | sequences.mask(self.keys) if self.bidirectional else is_query

@@ -3,6 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Callable
 from hashlib import sha256
+from typing import ClassVar
 
 import torch
 from jaxtyping import Int, Shaped
@@ -57,6 +58,8 @@ class VectorAblation(Ablation):
     `d_model`, or `head_index d_head` at hooks that tell heads apart.
     """
 
+    is_local: ClassVar[bool] = True
+
     @abstractmethod
     def vectors(self, hook_name: str) -> Tensor:
         """What is written at a hook.
@@ -96,7 +99,7 @@ class VectorAblation(Ablation):
         vectors, features = self.vectors(here.name), activation.shape[1 if here.place == "none" else 2 :]
         if vectors.ndim in (0, len(features)):
             return vectors
-        places = places_of(repr(self), vectors, tuple(features), here.sequences)[:, here.span.start : here.span.stop]
+        places = here.held(places_of(repr(self), vectors, tuple(features), here.sequences))
         places = places.clamp(min=0).to(vectors.device)
         if vectors.ndim == len(features) + 1:
             return vectors[places]

@@ -1,7 +1,7 @@
 """Noise ablation: some positions say nothing in particular, as loudly as before."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -59,6 +59,8 @@ class NoiseAblation(Ablation):
     like: Mean | None = None
     adds: bool = False
 
+    is_local: ClassVar[bool] = True
+
     @property
     def overwrites(self) -> bool:  # type: ignore[override]
         """Whether nothing of what stood there is left, its length included."""
@@ -110,7 +112,7 @@ class NoiseAblation(Ablation):
         """Standard normal, `[batch pos *features]`."""
         features = feature_shape(here.model, here.name)
         assert features is not None
-        numbers = numbers_of(here.sequences)[:, here.span.start : here.span.stop]
+        numbers = here.held(numbers_of(here.sequences))
 
         def normal(generator: torch.Generator, count: int) -> Tensor:
             return torch.randn(count, *features, generator=generator)

@@ -1,7 +1,7 @@
 """Resample ablation: some positions say what was said elsewhere."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -60,6 +60,8 @@ class ResampleAblation(Ablation):
     seed: int = 0
     same_position: bool = False
 
+    is_local: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "source", self._pools())
@@ -109,11 +111,10 @@ class ResampleAblation(Ablation):
         vectors = vectors_for(repr(self), self.source, here.name)
         features = feature_shape(here.model, here.name)
         assert features is not None
-        span = slice(here.span.start, here.span.stop)
-        numbers = numbers_of(here.sequences)[:, span]
+        numbers = here.held(numbers_of(here.sequences))
         uniform = drawn(str(self.seed), numbers, _uniform)
         if self.same_position:
-            places = places_of(repr(self), vectors[0], features, here.sequences)[:, span].clamp(min=0)
+            places = here.held(places_of(repr(self), vectors[0], features, here.sequences)).clamp(min=0)
             found = vectors[_index(uniform, len(vectors), vectors), places.to(vectors.device)]
         else:
             pool = vectors.reshape(-1, *features)

@@ -54,6 +54,7 @@ class Steer(PositionWriter):
     layers: Any = "all"
     heads: Any = None
 
+    is_local: ClassVar[bool] = True
     overwrites: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -72,7 +73,7 @@ class Steer(PositionWriter):
         if vector.ndim <= len(shape):
             return activation + self.scale * vector
         selected = here.sequences.mask(self.positions)
-        order = (selected.long().cumsum(dim=1) - 1).clamp(min=0)[:, here.span.start : here.span.stop]
+        order = here.held((selected.long().cumsum(dim=1) - 1).clamp(min=0))
         return activation + self.scale * vector[order.to(activation.device)]
 
     def expected(self, before: Tensor, here: Here) -> Tensor:

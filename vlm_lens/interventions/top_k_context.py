@@ -97,6 +97,10 @@ class TopKContext(EdgeBlocker):
                 is_hidden[row, is_mine] = ~is_kept[row, layer]
         return rectangle(is_query[:, queries.start : queries.stop], is_hidden[:, : queries.stop])
 
+    def losing(self, layer: int, sequences: Sequences) -> Bool[Tensor, "batch query_pos"]:
+        """The queries."""
+        return sequences.mask(self.queries)
+
     def expected(self, layer: int, sequences: Sequences, row: int) -> list[tuple[Any, Any]] | None:
         """Queries and the image tokens that they lose, token by token, for `run.verify()`; None for a random draw."""
         if self.order == "random":

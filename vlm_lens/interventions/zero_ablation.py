@@ -1,7 +1,7 @@
 """Zero ablation: some positions say nothing."""
 
 from dataclasses import KW_ONLY, dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,8 @@ class ZeroAblation(Ablation):
     _: KW_ONLY
     layers: Any = "all"
     heads: Any = None
+
+    is_local: ClassVar[bool] = True
 
     def value(self, activation: Tensor, here: Here) -> Tensor:
         """Zero."""

@@ -1,8 +1,9 @@
 """The verbs that continue prompts with attachments: generate and stream."""
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import fields
+from itertools import chain, repeat
 from typing import Any
 
 from vlm_lens.attachments.attachment import Attachment
@@ -33,10 +34,21 @@ class GeneratesAttached(Runs):
         session = Session(self, objects)
         refuse_measures(objects, "generate")
         inputs = prepared(self, inputs)
-        with self._expecting(session, max_new_tokens):
+        is_alone = not objects and options.get("use_cache", True)
+        with self._expecting(session, max_new_tokens), ExitStack() as stack:
+            if is_alone:
+                around = _first_of(session)
+            elif options.get("on_token") is None:  # nobody looks between the steps
+                around = nullcontext
+                stack.enter_context(session.standing())
+            else:
+                around = session.standing
             generation: Generation = super().generate(  # type: ignore[misc]
-                inputs, max_new_tokens=max_new_tokens, around=session.standing, **options
+                inputs, max_new_tokens=max_new_tokens, around=around, **options
             )
+        if is_alone and session.record is not None:
+            session.record.tokens.extend(generation.tokens[:, :-1].split(1, dim=1))
+            session.record.ends.extend(generation.logits[:, 1:].unbind(dim=1))
         layout = generation.layout or self._layout_of(generation, options.get("eos_token_id"))
         for one in (*standing_at(self), session):
             if one.record is not None and layout is not None:
@@ -80,3 +92,9 @@ class GeneratesAttached(Runs):
         finally:
             for one, n_expected in outer:
                 one.expect(n_expected)
+
+
+def _first_of(session: Session) -> Callable[[], AbstractContextManager[Any]]:
+    """Contexts for the passes of a generation; the session stands in the first, which tells it what was given."""
+    contexts = chain((session.standing,), repeat(nullcontext))
+    return lambda: next(contexts)()
