@@ -194,7 +194,14 @@ class Standing:
             self.current.memo.clear()
             self.current = None
 
-    def _check(self, current: CurrentPass, given: Any, start_at_layer: int | None, stop_at_layer: int | None) -> None:
+    def _check(
+        self,
+        current: CurrentPass,
+        given: Any,
+        start_at_layer: int | None,
+        stop_at_layer: int | None,
+        ground: Ground | None = None,
+    ) -> None:
         """Everything against the positions that will be run, before the model runs.
 
         Raises:
@@ -202,7 +209,7 @@ class Standing:
             PositionError: positions that do not exist, or of another picture or row.
             HookError: heads that do not exist, a query left without a key.
         """
-        ground, skipped = Ground(self.model, whole(current)), list(self._missing)
+        ground, skipped = ground or Ground(self.model, whole(current)), list(self._missing)
         for one in self.objects:
             if any(one is other for other in self._missing):
                 continue

@@ -1,0 +1,5 @@
+"""Variants of one run: of each only what its interventions change and somebody reads."""
+
+from vlm_lens.recompute.shared_run import Outcome, SharedRun
+
+__all__ = ["Outcome", "SharedRun"]

@@ -1,0 +1,172 @@
+"""Shows each condition its own rows of what passes a hook."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vlm_lens.attachments.attachment import Read, Reader, Writer
+from vlm_lens.attachments.here import Here
+from vlm_lens.attachments.naming.towers import place_of
+from vlm_lens.attachments.running.current_pass import CurrentPass, Sequences
+from vlm_lens.errors import HookError
+from vlm_lens.model.hook_point import HookPoint
+from vlm_lens.model.hooked_root import position_axis
+from vlm_lens.recompute.stations import station_of
+from vlm_lens.recompute.variant import Rows, Variant
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Where the rows of a variant stand in what is passing now.
+
+    Attributes:
+        variant: whose.
+        entered, asking: the positions that it has there; see `rows.TowerRows`.
+        entered_at, asking_at: where these begin.
+    """
+
+    variant: Variant
+    entered: Rows
+    asking: Rows
+    entered_at: int = 0
+    asking_at: int = 0
+
+    def rows(self, is_asking: bool) -> tuple[Rows, int]:
+        """Its positions on one side of a layer, and where they begin."""
+        return (self.asking, self.asking_at) if is_asking else (self.entered, self.entered_at)
+
+
+class Dispatch:
+    """Stands at every hook where a condition has something, and shows each its own rows.
+
+    The run that nothing was done to passes first: what readers would see of it is kept until the variants of the same
+    hook have passed, since a reader is shown all positions, those that a variant did not compute included.
+
+    Args:
+        model: the whole model.
+        variants: the conditions; those whose `at` is empty are what the shared run is.
+        current: the pass.
+    """
+
+    def __init__(self, model: Any, variants: Sequence[Variant], current: CurrentPass) -> None:
+        self.model, self.variants, self.current = model, variants, current
+        self.names = [name for name in model.hook_dict if any(one.standing(name) for one in variants)]
+        self._stations = {name: station_of(model, name) for name in self.names}
+        self._with_readers = {name for name in self.names if any(one.readers(name) for one in variants)}
+        self._shared: dict[str, Tensor] = {}
+        self._parts: Sequence[Part] | None = None
+        self._sequences: dict[str, Sequences | None] = {}
+
+    @contextmanager
+    def standing(self) -> Iterator[None]:
+        """Everything stands until the block ends."""
+        hook = self._pass
+        hook.__func__.returns_new = True  # type: ignore[attr-defined]
+        with self.model.hooks(fwd_hooks=[(name, hook) for name in self.names]):
+            yield
+
+    @contextmanager
+    def shared(self) -> Iterator[None]:
+        """The run that nothing was done to passes."""
+        self._parts = None
+        yield
+
+    @contextmanager
+    def passing(self, parts: Sequence[Part]) -> Iterator[None]:
+        """Rows of these variants pass, side by side."""
+        self._parts = parts
+        yield
+        self._parts = None
+
+    def forget(self) -> None:
+        """Let go of what readers were to be shown of the shared run: its hooks have passed."""
+        self._shared.clear()
+
+    def has_readers(self, name: str) -> bool:
+        """Whether a reader stands at a hook."""
+        return name in self._with_readers
+
+    def _pass(self, activation: Tensor, hook: HookPoint) -> Tensor | None:
+        name = str(hook.name)
+        if self._parts is None:
+            if name in self._with_readers:
+                self._shared[name] = activation.detach()
+                self._read_shared(activation, hook)
+            return None
+        station = self._stations[name]
+        is_asking = station is not None and station.side == "asking"
+        axis, left = position_axis(name) + activation.ndim, None
+        for part in self._parts:
+            rows, start = part.rows(is_asking)
+            if not len(rows) or not part.variant.standing(name):
+                continue
+            piece = activation.narrow(axis, start, len(rows))
+            shown = self.applied(part.variant, hook, piece, rows)
+            if shown is not piece:
+                left = activation.clone() if left is None else left
+                left.narrow(axis, start, len(rows)).copy_(shown)
+        return left
+
+    def applied(self, variant: Variant, hook: HookPoint, activation: Tensor, rows: Rows) -> Tensor:
+        """What everything that a variant has at a hook leaves of its own rows there."""
+        here = None
+        for one in variant.standing(str(hook.name)):
+            if isinstance(one, Reader):
+                self._read(variant, one, activation, hook, rows)
+                continue
+            assert isinstance(one, Writer)
+            here = here or self._here(hook, rows, activation.device)
+            given = activation.clone() if one.edits_in_place else activation
+            left = one.write(given, here)
+            left = given if left is None else left
+            if left.shape != activation.shape:
+                rule = f"a tensor of shape {tuple(activation.shape)}"
+                raise HookError(f"{one.label} at {here.name}", rule, f"shape {tuple(left.shape)}")
+            activation = left.to(activation.device, activation.dtype)
+        return activation
+
+    def _read(self, variant: Variant, reader: Reader, activation: Tensor, hook: HookPoint, rows: Rows) -> None:
+        """A reader is shown all positions: a variant's own, and the shared run's elsewhere."""
+        shared = self._shared.get(str(hook.name))
+        axis = position_axis(str(hook.name)) + activation.ndim
+        if shared is not None and len(rows) < shared.shape[axis]:
+            index = torch.from_numpy(rows).to(activation.device)
+            activation = shared.index_copy(axis, index, activation)
+        variant.session._read(reader, activation, hook)
+
+    def _read_shared(self, activation: Tensor, hook: HookPoint) -> None:
+        """Readers of variants that compute nothing here read what all share, each object once."""
+        found: dict[int, list[Read]] = {}
+        for variant in self.variants:
+            if self._computes(variant, str(hook.name)):
+                continue
+            for reader in variant.readers(str(hook.name)):
+                assert variant.session.record is not None
+                reads = variant.session.record.reads.setdefault(id(reader), [])
+                if id(reader) not in found:
+                    before = len(reads)
+                    variant.session._read(reader, activation, hook)
+                    found[id(reader)] = reads[before:]
+                else:
+                    reads.extend(found[id(reader)])
+
+    def _computes(self, variant: Variant, name: str) -> bool:
+        """Whether a variant will have rows of its own at a hook."""
+        station = self._stations[name]
+        assert station is not None
+        return variant.computes_at(station)
+
+    def _here(self, hook: HookPoint, rows: Rows, device: torch.device) -> Here:
+        name = str(hook.name)
+        place = place_of(self.model, name)
+        if place not in self._sequences:
+            self._sequences[place] = self.current.sequences(place)
+        sequences = self._sequences[place]
+        assert sequences is not None
+        span = range(int(rows[0]), int(rows[-1]) + 1)
+        columns = None if len(span) == len(rows) == sequences.n_positions else tuple(rows.tolist())
+        return Here(self.model, hook, place, self.current, sequences, span, device, columns)

@@ -1,0 +1,275 @@
+"""Through the layers of a tower: what all variants share, and beside it the rows of each."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from vlm_lens.attachments.naming.towers import Tower
+from vlm_lens.model.attention_mask import AttentionMask
+from vlm_lens.model.block import TransformerBlock
+from vlm_lens.model.key_value_cache import LayerKeysValues
+from vlm_lens.model.packed_rows import PackedRows
+from vlm_lens.model.packed_rows import Variant as PackedVariant
+from vlm_lens.model.positions import Positions
+from vlm_lens.model.rotary import RotaryAngles
+from vlm_lens.model.scaled_attention import attention_pattern, attention_scores, fused_attention, read_by
+from vlm_lens.recompute.dispatch import Dispatch, Part
+from vlm_lens.recompute.edges import Edges
+from vlm_lens.recompute.rows import TowerRows
+from vlm_lens.recompute.variant import Rows, Variant
+
+
+class HeldKeysValues(LayerKeysValues):
+    """The keys and values of one pass through one layer, for others to read."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+
+    def extended(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """The new ones, as there are no others."""
+        self.keys, self.values = k, v
+        return k, v
+
+
+@dataclass(frozen=True, eq=False)
+class LayerDone:
+    """What one layer has made.
+
+    Attributes:
+        layer: which.
+        shared: keys and values of the run that nothing was done to.
+        packs: for each pack of variants their parts, and the keys and values of their own rows.
+    """
+
+    layer: int
+    shared: HeldKeysValues
+    packs: Sequence[tuple[Sequence[Part], HeldKeysValues]]
+
+
+class Layers:
+    """A tower's layers, run once for what all share and, layer by layer, for the rows of each variant.
+
+    Args:
+        tower: whose layers.
+        dispatch: stands at the hooks.
+        rows_of, edges_of: what a variant computes in this tower, and who may attend to whom there.
+        max_rows: rows of variants that pass a layer together.
+    """
+
+    def __init__(
+        self,
+        tower: Tower,
+        dispatch: Dispatch,
+        rows_of: Callable[[Variant], TowerRows | None],
+        edges_of: Callable[[Variant], Edges | None],
+        max_rows: int,
+    ) -> None:
+        self.tower, self.dispatch, self.rows_of, self.edges_of = tower, dispatch, rows_of, edges_of
+        self.max_rows = max_rows
+        self._indices: dict[tuple[int, torch.device], tuple[Rows, Tensor]] = {}
+        self._allowed_rows: dict[tuple[int, int], tuple[Tensor, Rows, Tensor, Tensor]] = {}
+
+    def run(
+        self,
+        stream: Float[Tensor, "batch pos d_model"],
+        is_real: Tensor | None,
+        variants: Sequence[Variant],
+        n_layers: int,
+        ending: Rows | None = None,
+        on_layer: Callable[[LayerDone], None] = lambda done: None,
+    ) -> Float[Tensor, "batch asking_pos d_model"]:
+        """The shared stream after the layers; each variant's own is left in it.
+
+        Args:
+            stream: of all positions before the first layer.
+            is_real: which are no padding; None if all are.
+            variants: with their `stream` before the first layer, where they have one.
+            n_layers: how many layers to run.
+            ending: the rows of the shared run that are wanted after the last layer; None for all.
+            on_layer: is told of each layer.
+        """
+        transformer, self.n_shared = self.tower.transformer, stream.shape[1]
+        positions = Positions.after(None, stream.shape[0], stream.shape[1], is_real, stream.device)
+        angles = None
+        if transformer.rotary is not None:
+            angles = RotaryAngles.of(*transformer.rotary(stream, positions.ids))
+        masks = positions.masks(transformer.cfg)
+        for layer in range(n_layers):
+            block = cast(TransformerBlock, transformer.blocks[layer])
+            device = block.ln1.w.device
+            if stream.device != device:
+                stream, angles = stream.to(device), angles if angles is None else angles.to(device)
+                masks = {window: mask.to(device) for window, mask in masks.items()}
+            mask = masks[transformer.cfg.window_sizes[layer]]
+            is_cut = ending is not None and layer == n_layers - 1 and not self._is_watched(layer)
+            held, left = HeldKeysValues(), stream
+            with self.dispatch.shared():
+                rows = self._cut(mask, cast(Rows, ending)) if is_cut else mask
+                stream = block(left, rows, angles, held)
+            packs = list(self._variants_through(layer, block, left, held, angles, variants))
+            self.dispatch.forget()
+            on_layer(LayerDone(layer, held, packs))
+        if ending is not None and stream.shape[1] != len(ending):
+            stream = stream[:, self._index(ending, stream.device)]
+        return stream
+
+    def _is_watched(self, layer: int) -> bool:
+        """Whether a reader in this layer may want rows that nobody else does."""
+        start = self.tower.hook_name(layer, "")
+        return any(name.startswith(start) and self.dispatch.has_readers(name) for name in self.dispatch.names)
+
+    def _cut(self, mask: AttentionMask, ending: Rows) -> PackedRows:
+        """The last layer of the shared run: every row gives its keys and values, and some go on."""
+        n = mask.n_keys
+        index = self._index(ending, mask.device)
+        everything = torch.arange(n, device=mask.device)
+        own = PackedVariant(
+            slice(0, n), slice(0, len(ending)), everything, mask.allowed[:, :, index], torch.zeros(n, dtype=torch.bool)
+        )
+        nothing = torch.zeros(0, 0, n, 0, device=mask.device)
+        return PackedRows([own], nothing, nothing, index)
+
+    def _variants_through(
+        self,
+        layer: int,
+        block: TransformerBlock,
+        shared: Float[Tensor, "batch pos d_model"],
+        held: HeldKeysValues,
+        angles: RotaryAngles | None,
+        variants: Sequence[Variant],
+    ) -> Iterator[tuple[Sequence[Part], HeldKeysValues]]:
+        """Every variant that computes rows in this layer, pack by pack."""
+        for pack in self._packs(layer, variants):
+            parts = list(_parts(pack, layer, self.rows_of))
+            device = shared.device
+            entering = [self._entered(one.variant, one.entered, shared) for one in parts]
+            columns = [self._index(one.entered, device) for one in parts]
+            packed = [self._packed(part, layer, column, device) for part, column in zip(parts, columns, strict=True)]
+            asking = None
+            if any(one.asking is not one.entered for one in parts):
+                found = [one.entered_at + np.searchsorted(one.entered, one.asking) for one in parts]
+                asking = torch.from_numpy(np.concatenate(found)).to(device)
+            assert held.keys is not None and held.values is not None
+            own = HeldKeysValues()
+            patterns = _Patterns(self.dispatch, block, {id(one): part for one, part in zip(packed, parts, strict=True)})
+            rows = PackedRows(packed, held.keys, held.values, asking, patterns)
+            turned = None if angles is None else angles.at(torch.cat(columns))
+            with self.dispatch.passing(parts):
+                left = block(torch.cat(entering, dim=1), rows, turned, own)
+            for part in parts:
+                part.variant.stream = left[:, part.asking_at : part.asking_at + len(part.asking)]
+                part.variant.stream_rows = part.asking
+            yield parts, own
+
+    def _packs(self, layer: int, variants: Sequence[Variant]) -> Iterator[list[Variant]]:
+        """The variants that compute rows in this layer, as many together as the bound on rows allows."""
+        pack: list[Variant] = []
+        n_rows = 0
+        for variant in variants:
+            rows = self.rows_of(variant)
+            entered = None if rows is None or layer >= len(rows.entered) else rows.entered[layer]
+            if entered is None:
+                continue
+            if pack and n_rows + len(entered) > self.max_rows:
+                yield pack
+                pack, n_rows = [], 0
+            pack.append(variant)
+            n_rows += len(entered)
+        if pack:
+            yield pack
+
+    def _entered(self, variant: Variant, entered: Rows, shared: Tensor) -> Tensor:
+        """A variant's rows of the stream: its own where it has computed them, the shared run's elsewhere."""
+        if variant.stream_rows is entered and variant.stream is not None:
+            return variant.stream.to(shared.device)
+        rows = shared[:, self._index(entered, shared.device)]
+        if variant.stream is None or not len(variant.stream_rows):
+            return rows
+        is_own = np.isin(variant.stream_rows, entered, assume_unique=True)
+        target = np.searchsorted(entered, variant.stream_rows[is_own])
+        source = variant.stream if is_own.all() else variant.stream[:, torch.from_numpy(np.flatnonzero(is_own))]
+        return rows.index_copy(1, torch.from_numpy(target).to(rows.device), source.to(rows.device))
+
+    def _packed(self, part: Part, layer: int, columns: Tensor, device: torch.device) -> PackedVariant:
+        """A part as the attention of this layer is told of it."""
+        edges = self.edges_of(part.variant)
+        assert edges is not None
+        asking = part.asking if len(part.asking) else part.entered[:0]
+        if len(asking):
+            allowed, seen = self._allowed(edges, part, layer, device)
+        else:
+            allowed = torch.zeros(1, 1, 0, self.n_shared, dtype=torch.bool, device=device)
+            seen = torch.zeros(self.n_shared, dtype=torch.bool)
+        hooks = [self.tower.hook_name(layer, f"attn.{name}") for name in ("hook_attn_scores", "hook_pattern")]
+        return PackedVariant(
+            slice(part.entered_at, part.entered_at + len(part.entered)),
+            slice(part.asking_at, part.asking_at + len(part.asking)),
+            columns,
+            allowed,
+            seen,
+            any(part.variant.standing(name) for name in hooks),
+        )
+
+    def _allowed(self, edges: Edges, part: Part, layer: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """What a part's asking rows may attend to, and which positions of the shared run these are (on the CPU)."""
+        name = self.tower.hook_name(layer, "attn.hook_mask")
+        standing = part.variant.standing(name)
+        if edges.is_known(layer) and all(one in edges.blockers.get(layer, ()) for one in standing):
+            found = edges.allowed(layer, part.asking)
+        else:
+            plain = edges.unblocked.allowed(layer, part.asking)
+            found = plain & self.dispatch.applied(part.variant, edges_hook(edges, name), plain, part.asking)
+        key = (id(found), id(part.entered))
+        if key not in self._allowed_rows:
+            found_here = found[..., : self.n_shared]
+            seen = found_here.flatten(0, 2).any(dim=0)
+            seen[torch.from_numpy(part.entered)] = False
+            self._allowed_rows[key] = (found, part.entered, found_here.to(device), seen)
+        return self._allowed_rows[key][2:]
+
+    def _index(self, rows: Rows, device: torch.device) -> Tensor:
+        """A list of rows as a tensor of a device; lists that are one object are brought there once."""
+        key = (id(rows), device)
+        if key not in self._indices:
+            self._indices[key] = (rows, torch.from_numpy(rows).to(device))  # kept, so that its id stays its own
+        return self._indices[key][1]
+
+
+def edges_hook(edges: Edges, name: str) -> Any:
+    """The hook on a layer's mask."""
+    return edges.unblocked.model.hook_dict[name]
+
+
+def _parts(pack: Sequence[Variant], layer: int, rows_of: Callable[[Variant], TowerRows | None]) -> Iterator[Part]:
+    """The variants of a pack with the places of their rows."""
+    entered_at = asking_at = 0
+    for variant in pack:
+        rows = rows_of(variant)
+        assert rows is not None
+        entered, asking = rows.entered[layer], rows.asking[layer]
+        assert entered is not None
+        yield Part(variant, entered, asking, entered_at, asking_at)
+        entered_at, asking_at = entered_at + len(entered), asking_at + len(asking)
+
+
+class _Patterns:
+    """Scores and patterns of one variant, written out for what stands there."""
+
+    def __init__(self, dispatch: Dispatch, block: TransformerBlock, parts: dict[int, Part]) -> None:
+        self.dispatch, self.attention, self.parts = dispatch, block.attn, parts
+
+    def read_written_out(self, variant: PackedVariant, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """What the variant's queries read; fused where nobody wrote."""
+        part, scale = self.parts[id(variant)], 1.0 / self.attention.cfg.attn_scale
+        scores = attention_scores(q, k, variant.allowed, scale)
+        shown = self.dispatch.applied(part.variant, self.attention.hook_attn_scores, scores, part.asking)
+        pattern = attention_pattern(shown)
+        left = self.dispatch.applied(part.variant, self.attention.hook_pattern, pattern, part.asking)
+        if shown is scores and left is pattern:
+            return fused_attention(q, k, v, variant.allowed, False, scale)
+        return read_by(left, v)

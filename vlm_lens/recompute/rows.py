@@ -1,0 +1,133 @@
+"""Which rows of a variant must be computed in each layer of a tower, and no others."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+Marked = Bool[np.ndarray, " pos"]
+"""True at some positions of the tower's sequence."""
+
+AttendedTo = Callable[[int, Marked], Marked]
+"""The positions that some rows attend to in a layer: `attended_to(layer, rows)`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """What stands at a tower's hooks, layer by layer: the rows that are written there, or read.
+
+    Attributes:
+        start: of the stream before the first layer.
+        entering, keyed, asking: by layer; see `stations.Side`.
+    """
+
+    start: Marked
+    entering: dict[int, Marked] = field(default_factory=dict)
+    keyed: dict[int, Marked] = field(default_factory=dict)
+    asking: dict[int, Marked] = field(default_factory=dict)
+
+    def add(self, by_layer: dict[int, Marked], layer: int, rows: Marked) -> None:
+        """Mark rows of a layer, besides those marked."""
+        by_layer[layer] = by_layer[layer] | rows if layer in by_layer else rows
+
+    def at(self, by_layer: Mapping[int, Marked], layer: int) -> Marked:
+        """The rows marked in a layer."""
+        return by_layer.get(layer, np.zeros_like(self.start))
+
+
+@dataclass(frozen=True, eq=False)
+class TowerRows:
+    """The rows of one variant, layer by layer. What is not listed is as in the run that nothing was done to.
+
+    Attributes:
+        started: the rows of the stream before the first layer that differ and are needed.
+        entered: the rows whose stream enters each layer: their keys and values are made anew there. None where a
+            layer computes nothing.
+        asking: those of them that go on from each layer.
+        is_changed: True at the rows that differ after the last layer, whether they are needed or not.
+    """
+
+    started: Int[np.ndarray, " row"]
+    entered: tuple[Int[np.ndarray, " row"] | None, ...]
+    asking: tuple[Int[np.ndarray, " row"], ...]
+    is_changed: Marked
+
+    @property
+    def first_layer(self) -> int | None:
+        """The first layer that computes anything."""
+        return next((layer for layer, rows in enumerate(self.entered) if rows is not None), None)
+
+    @property
+    def ending(self) -> Int[np.ndarray, " row"]:
+        """The rows computed by the last layer."""
+        return self.asking[-1] if self.asking else self.started
+
+
+def rows_of(
+    n_layers: int,
+    is_causal: bool,
+    written: Marks,
+    read: Marks,
+    wanted: Marked,
+    attended_to: AttendedTo,
+) -> TowerRows:
+    """The rows to compute, from what is written and what is read.
+
+    Forwards: a row differs once it is written, or attends to one that differs. Backwards: a row is needed if it is
+    read, or attended to by a row that is computed. Computed is what differs and is needed.
+
+    Args:
+        n_layers: how many layers are run.
+        is_causal: whether a row attends to earlier ones alone.
+        written: where writers act; its `start` are the rows that differ from the beginning.
+        read: what readers ask for; its `start` are the rows read before the first layer.
+        wanted: the rows wanted after the last layer.
+        attended_to: of rows that are computed; may name too many positions, never too few.
+    """
+    giving, differing = [], []
+    dirty = written.start.copy()
+    for layer in range(n_layers):
+        entering = dirty | written.at(written.entering, layer)
+        keyed = entering | written.at(written.keyed, layer)
+        dirty = keyed | written.at(written.asking, layer) | _reached(keyed, is_causal)
+        giving.append((entering, keyed))
+        differing.append(dirty)
+    entered: list[Int[np.ndarray, " row"] | None] = [None] * n_layers
+    asking: list[Int[np.ndarray, " row"]] = [_NONE] * n_layers
+    needed, last = wanted, None
+    for layer in reversed(range(n_layers)):
+        entering, keyed = giving[layer]
+        asks = differing[layer] & (needed | read.at(read.asking, layer))
+        enters = asks | (keyed & read.at(read.keyed, layer)) | (entering & read.at(read.entering, layer))
+        if asks.any():
+            enters = enters | (keyed & attended_to(layer, asks))
+        last = last if last is not None and _is_same(last, enters) else np.flatnonzero(enters)
+        entered[layer] = last if len(last) else None
+        asking[layer] = last if _is_same(last, asks) else np.flatnonzero(asks)
+        needed = enters
+    started = np.flatnonzero(written.start & (needed | read.start))
+    is_changed = differing[-1] if n_layers else written.start
+    return TowerRows(started, tuple(entered), tuple(asking), is_changed)
+
+
+_NONE = np.zeros(0, dtype=np.int64)
+
+
+def _reached(given: Marked, is_causal: bool) -> Marked:
+    """The rows that could attend to some of these."""
+    if not given.any():
+        return given
+    if not is_causal:
+        return np.ones_like(given)
+    return np.arange(len(given)) >= int(given.argmax())
+
+
+def _is_same(rows: Int[np.ndarray, " row"], marked: Marked) -> bool:
+    """Whether a list of rows is what is marked; equal lists are kept as one object, so that work on them is shared."""
+    return len(rows) == int(np.count_nonzero(marked)) and bool(marked[rows].all())
+
+
+def union(rows: Sequence[Int[np.ndarray, " row"]]) -> Int[np.ndarray, " row"]:
+    """All rows that occur in any list, ascending."""
+    return np.unique(np.concatenate(rows)) if rows else _NONE
