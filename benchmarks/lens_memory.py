@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from vlm_lens.probes.lens.lens_statistics import lens_statistics
+from vlm_lens.probes.lens.lens_queue import lens_statistics
 from vlm_lens.probes.lens.logit_lens import LogitLens
 from vlm_lens.probes.lens.read_out import VocabularyReadOut
 

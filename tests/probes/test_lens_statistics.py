@@ -1,7 +1,7 @@
 """What a lens keeps of a distribution, against sums and sorting written out."""
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import pytest
 import torch
@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as some
 from torch import Tensor, nn
 
-from vlm_lens.probes.lens.lens_statistics import LensStatistics, lens_statistics
-from vlm_lens.probes.lens.read_out import VocabularyReadOut
+from vlm_lens.probes.lens.lens_queue import LensQueue, lens_statistics
+from vlm_lens.probes.lens.lens_statistics import LensStatistics
+from vlm_lens.probes.lens.read_out import VocabularyReadOut, multiplied
 
 PLENTY = 2**28
 
@@ -74,11 +75,49 @@ def test_a_group_has_the_sum_of_its_probabilities_and_its_rank_among_the_others(
 def test_no_more_places_at_once_than_the_memory_holds() -> None:
     logits = torch.randn(50, 64)
     read_out = AsTheyAre(64)
-    bounded = lens_statistics(logits, read_out, 5, [(3, 9)], memory=64 * 4 * 4 * 7)
+    bounded = lens_statistics(logits, read_out, 5, [(3, 9)], memory=(64 + 64) * 4 * 4 * 7)
     assert read_out.sizes == [7] * 7 + [1]
     whole = statistics_of(logits, [(3, 9)], top_k=5)
     assert torch.equal(bounded.top_ids, whole.top_ids) and torch.equal(bounded.target_ranks, whole.target_ranks)
     torch.testing.assert_close(bounded.entropy, whole.entropy)
+
+
+@given(some.lists(some.integers(0, 30), min_size=1, max_size=8), some.integers(1, 40))
+def test_states_that_come_one_after_the_other_are_read_out_together(sizes: list[int], n_at_once: int) -> None:
+    """In as few products as the memory allows, and each gets back what it says by itself."""
+    layers, read_out = [torch.randn(size, 16) for size in sizes], AsTheyAre(16)
+    queue = LensQueue(read_out, 3, [(3,), (5, 9)], memory=(16 + 16) * 4 * 4 * n_at_once)
+    awaited = [queue.put(layer) for layer in layers]
+    queue.finish()
+    assert len(read_out.sizes) == -(-sum(sizes) // n_at_once) and max(read_out.sizes, default=0) <= n_at_once
+    for layer, one in zip(layers, awaited, strict=True):
+        alone = statistics_of(layer, [(3,), (5, 9)]) if len(layer) else None
+        for each in fields(LensStatistics) if alone else ():
+            assert torch.equal(getattr(one.statistics, each.name), getattr(alone, each.name))
+
+
+def test_what_still_waits_is_read_out_when_it_is_asked_for() -> None:
+    read_out = AsTheyAre(16)
+    awaited = LensQueue(read_out, 3, [], PLENTY).put(torch.randn(4, 16))
+    assert read_out.sizes == []
+    assert awaited.statistics.entropy.shape == (4,) and read_out.sizes == [4]
+
+
+def test_nothing_waits_for_the_device_and_nothing_leaves_it() -> None:
+    """A meta tensor has no values: whoever copies it to the CPU or asks what it holds fails."""
+    linear = nn.Linear(24, 400, device="meta")
+    queue = LensQueue(VocabularyReadOut(nn.LayerNorm(24, device="meta"), linear, 400), 5, [(3, 9)], PLENTY)
+    awaited = [queue.put(torch.empty(7, 24, device="meta")) for _ in range(3)]
+    queue.finish()
+    for one in awaited:
+        assert {getattr(one.statistics, each.name).device.type for each in fields(LensStatistics)} == {"meta"}
+
+
+def test_cuda_multiplies_half_precision_weights_as_they_are() -> None:
+    """As far as it can be told without one: the product is of these shapes and in fp32."""
+    normed, weight = (torch.empty(size, 24, dtype=torch.bfloat16, device="meta") for size in (5, 400))
+    logits = multiplied(normed, weight)
+    assert logits.shape == (5, 400) and logits.dtype == torch.float32
 
 
 @pytest.mark.parametrize("memory", [1, 4 * 4 * 24 * 10, PLENTY])

@@ -13,6 +13,8 @@ from transformers import LlamaForCausalLM, LlavaForConditionalGeneration
 from tests.model.tiny_vlms import FAMILIES, tiny_checkpoint, tiny_inputs, tiny_vlm
 from tests.tiny_models import D_VOCAB, filled, llama
 from vlm_lens import AttentionKnockout, HookedTransformer, HookedVLM, LogitLens
+from vlm_lens.attachments.running.ground import Ground
+from vlm_lens.attachments.running.passes import first_pass
 from vlm_lens.demo.examples import example_scenes
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError
 from vlm_lens.probes import LensReading
@@ -162,6 +164,28 @@ def test_under_cached_generation_it_reads_every_position_that_was_run() -> None:
     predicting = LogitLens(positions="predicting", layers=-1, top_k=1)
     again = vlm.generate(inputs, predicting, max_new_tokens=4, eos_token_id=())[predicting]
     assert np.array_equal(again.top_ids.reshape(2, 4), run.tokens.numpy())  # the last state says what was generated
+
+
+def test_a_lens_on_the_last_position_reads_the_unembedding_once_a_pass() -> None:
+    vlm, lens, products = tiny_vlm(), LogitLens(positions="last"), []
+    inputs = tiny_inputs(vlm)
+    with vlm.attach(lens):
+        handle = vlm.unembed.linear.register_forward_hook(lambda _, args, out: products.append(args[0].shape[:-1]))
+        vlm(inputs)
+        handle.remove()
+    assert sorted(map(len, products)) == [1, 2]  # the lens's own, of places; and the model's, of rows and positions
+    assert min(products, key=len) == (3 * 2,)  # 3 states of 2 rows
+
+
+def test_what_a_lens_asks_for_is_what_it_reads() -> None:
+    """A sweep may compute those positions alone."""
+    vlm, lens = tiny_vlm(), LogitLens(positions=["image", "last"], layers=["embed", 1])
+    inputs = tiny_inputs(vlm)
+    asked = lens.asked(Ground(vlm, first_pass(vlm, inputs)))
+    reading = vlm.run(inputs, lens)[lens]
+    assert list(asked) == ["blocks.0.hook_resid_pre", "blocks.1.hook_resid_post"]
+    for mask in asked.values():
+        assert torch.equal(mask.nonzero(), torch.tensor(np.stack([reading.rows, reading.positions], axis=1)))
 
 
 def test_padding_is_never_read_neither_before_a_row_nor_after_its_end() -> None:

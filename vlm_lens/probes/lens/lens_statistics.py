@@ -7,15 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from vlm_lens.probes.lens.read_out import ReadOut
-
-VALUES_HELD = 4
-"""fp32 numbers held at once for each output of a place: logits, probabilities, and what the kernels ask for."""
-
 
 @dataclass(frozen=True, eq=False)
 class LensStatistics:
-    """What is kept of some places.
+    """What is kept of some places, on the device where their logits were.
 
     Attributes:
         top_ids: the most probable outputs, best first.
@@ -34,49 +29,63 @@ class LensStatistics:
     @classmethod
     def joined(cls, parts: Sequence["LensStatistics"]) -> "LensStatistics":
         """Several sets of places, one after the other."""
-        return cls(*(torch.cat([getattr(part, one.name) for part in parts]) for one in fields(cls)))
+        return (
+            parts[0] if len(parts) == 1 else cls(*map(torch.cat, zip(*(part._values for part in parts), strict=True)))
+        )
+
+    def split(self, n_places: Sequence[int]) -> list["LensStatistics"]:
+        """So many places each, in their order."""
+        values = (value.split(list(n_places)) for value in self._values)
+        return [LensStatistics(*parts) for parts in zip(*values, strict=True)]
+
+    def cpu(self) -> "LensStatistics":
+        """The same on the CPU."""
+        return LensStatistics(*(value.cpu() for value in self._values))
+
+    @property
+    def _values(self) -> list[Tensor]:
+        return [getattr(self, one.name) for one in fields(self)]
 
 
-def lens_statistics(
-    states: Float[Tensor, "place d_model"],
-    read_out: ReadOut,
-    top_k: int,
-    groups: Sequence[tuple[int, ...]],
-    memory: int,
-) -> LensStatistics:
-    """Reads states out and reduces them, so many places at a time as fit the memory; on the CPU afterwards.
+class Reduction:
+    """From logits to what is kept of them.
 
     Args:
-        states: of the residual stream.
-        read_out: from a state to the outputs' logits.
         top_k: how many of the best outputs to keep.
         groups: for each target the outputs whose probabilities are summed.
-        memory: bytes to work with beside the model; at least one place is worked on at a time.
     """
-    n_at_once = max(1, memory // (4 * VALUES_HELD * read_out.n_outputs))
-    return LensStatistics.joined(
-        [_reduced(read_out.logits(chunk, memory), top_k, groups) for chunk in states.split(n_at_once)]
-    )
 
+    def __init__(self, top_k: int, groups: Sequence[tuple[int, ...]]) -> None:
+        self.top_k = top_k
+        self._n_members = [len(group) for group in groups]
+        self._members = torch.tensor([output for group in groups for output in group], dtype=torch.long)
 
-def _reduced(logits: Float[Tensor, "place output"], top_k: int, groups: Sequence[tuple[int, ...]]) -> LensStatistics:
-    """The statistics of some places. The logits are used up."""
-    total = logits.logsumexp(dim=-1, keepdim=True)
-    best = logits.topk(min(top_k, logits.shape[-1]), dim=-1)
-    ranks, log_probabilities = [], []
-    for group in groups:
-        # The sum of a group is never below its largest member, so its own members never count as more probable.
-        summed = logits[:, list(group)].logsumexp(dim=-1, keepdim=True)
-        ranks.append(1 + (logits > summed).sum(dim=-1))
-        log_probabilities.append((summed - total)[:, 0])
-    best_probabilities = (best.values - total).exp()
-    log = logits.sub_(total)  # in place, here and below: a large vocabulary is held as few times as possible
-    entropy = -log.mul_(log.exp()).sum(dim=-1)
-    empty = logits.new_empty((len(logits), 0))
-    return LensStatistics(
-        best.indices.cpu(),
-        best_probabilities.cpu(),
-        entropy.cpu(),
-        (torch.stack(ranks, dim=-1) if ranks else empty.long()).cpu(),
-        (torch.stack(log_probabilities, dim=-1) if ranks else empty).cpu(),
-    )
+    def __call__(self, logits: Float[Tensor, "place output"]) -> LensStatistics:
+        """The statistics of some places. The logits are used up."""
+        best = logits.topk(min(self.top_k, logits.shape[-1]), dim=-1)
+        summed = self._summed(logits)
+        # Counted in int32: to the default int64, torch on the CPU sums booleans ten times slower.
+        ranks = [1 + (logits > group).sum(dim=-1, keepdim=True, dtype=torch.int32) for group in summed]
+        highest = best.values[:, :1]
+        shifted = logits.sub_(highest)  # in place, here and below: a large vocabulary is held as few times as possible
+        probabilities = shifted.softmax(dim=-1)
+        normaliser = -probabilities.gather(-1, best.indices[:, :1]).log()  # of the shifted logits, whose highest is 0
+        entropy = normaliser[:, 0] - probabilities.mul_(shifted).sum(dim=-1)
+        total = highest + normaliser
+        empty = logits.new_empty((len(logits), 0))
+        return LensStatistics(
+            best.indices,
+            (best.values - total).exp(),
+            entropy,
+            torch.cat([empty.int(), *ranks], dim=-1).long(),
+            torch.cat([empty, *(group - total for group in summed)], dim=-1),
+        )
+
+    def _summed(self, logits: Float[Tensor, "place output"]) -> list[Float[Tensor, "place 1"]]:
+        """The logit of each group: of its members' probabilities together.
+
+        It is never below that of the largest member, so that members never count as more probable than their group.
+        """
+        self._members = self._members.to(logits.device)
+        members = logits.index_select(-1, self._members).split(self._n_members, dim=-1)
+        return [group.logsumexp(dim=-1, keepdim=True) for group in members]

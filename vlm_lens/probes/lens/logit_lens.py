@@ -1,11 +1,12 @@
 """The logit lens: the residual stream, read as words after every layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from vlm_lens.attachments import Here, Read, Reader, Record
@@ -17,8 +18,9 @@ from vlm_lens.layout import Except, Selector
 from vlm_lens.model.candidates import Candidates
 from vlm_lens.model.two_towers import TwoTowers
 from vlm_lens.probes.answer import warn_of_unread_spelling
+from vlm_lens.probes.lens.lens_queue import Awaited, LensQueue
 from vlm_lens.probes.lens.lens_reading import LensReading
-from vlm_lens.probes.lens.lens_statistics import LensStatistics, lens_statistics
+from vlm_lens.probes.lens.lens_statistics import LensStatistics
 from vlm_lens.probes.lens.lens_targets import Groups, target_groups
 from vlm_lens.probes.lens.read_out import CandidateReadOut, ReadOut, VocabularyReadOut
 from vlm_lens.probes.token_names import token_names
@@ -122,17 +124,24 @@ class LogitLens(Reader):
             raise EmptySelectionError(f"positions of {self!r}", "positions that are no padding", "padding alone")
         self._lens(ground.model, ground.planned.memo)
 
-    def read(self, activation: Float[Tensor, "batch pos d_model"], here: Here) -> "LensRead | None":
-        """What the chosen positions of one state say."""
-        is_read = here.rows(self.positions) & here.rows("all")
-        if not bool(is_read.any()):
+    def asked(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
+        """The chosen positions that are no padding, of each of its states."""
+        sequences = ground.planned.sequences(self._readable_tower(ground.model).name)  # type: ignore[arg-type]
+        if sequences is None:
             return None
+        return dict.fromkeys(self.states(ground.model), sequences.mask(self.positions) & sequences.mask("all"))
+
+    def read(self, activation: Float[Tensor, "batch pos d_model"], here: Here) -> "LensRead | None":
+        """What the chosen positions of one state say, now or as soon as it is read out together with others."""
         lens = self._lens(here.model, here.current.memo)
-        with torch.no_grad():
-            states, groups = activation.detach()[is_read], list(lens.groups.values())
-            statistics = lens_statistics(states, lens.read_out, self.top_k, groups, self.memory)
-        rows, columns = is_read.cpu().nonzero(as_tuple=True)
-        return LensRead(rows, columns + here.span.start, statistics, lens)
+        rows, columns, places = self._places(here)
+        found = None
+        if len(rows):
+            states = activation.detach().flatten(0, 1).index_select(0, places)
+            found = LensRead(rows, columns, lens.queue.put(states), lens)
+        if here.name == lens.last:
+            lens.queue.finish()
+        return found
 
     def result(self, reads: Sequence[Read], record: Record) -> LensReading:
         """All states side by side, over all positions that were run.
@@ -151,16 +160,10 @@ class LogitLens(Reader):
         if not any(bool(is_counted[read.value.rows, read.value.positions].any()) for read in reads):
             raise self.nothing_read()
         by_state: dict[str, list[LensRead]] = {}
+        names = self.states(record.model)
         for read in reads:
-            by_state.setdefault(self.states(record.model)[read.here.name], []).append(read.value)
-        states = {
-            state: (
-                torch.cat([part.rows for part in parts]).numpy(),
-                torch.cat([part.positions for part in parts]).numpy(),
-                LensStatistics.joined([part.statistics for part in parts]),
-            )
-            for state, parts in by_state.items()
-        }
+            by_state.setdefault(names[read.here.name], []).append(read.value)
+        states = dict(zip(by_state, _joined(list(by_state.values())), strict=True))
         reading = LensReading.of(states, tuple(lens.groups), lens.names_of, layout, record.images, is_counted)
         if tower.name == "decoder" and tower.transformer.tokenizer is not None:
             followed = {one for group in lens.groups.values() for one in group}
@@ -191,6 +194,20 @@ class LogitLens(Reader):
             "A decoder has one, and so has a HookedCLIP's vision tower: LogitLens(tower='vision', candidates=...).",
         )
 
+    def _places(self, here: Here) -> tuple[Tensor, Tensor, Tensor]:
+        """The rows and positions of what is read, and its places in the flattened activation, on its device.
+
+        Worked out once a pass, on the CPU: the device is not waited for.
+        """
+        memo, key = here.current.memo, ("lens places", id(self), here.device)
+        if key not in memo:
+            is_read = here.held(here.sequences.mask(self.positions) & here.sequences.mask("all")).cpu()
+            rows, columns = is_read.nonzero(as_tuple=True)
+            places = rows * is_read.shape[1] + columns
+            memo[key] = rows, torch.tensor(here.positions, dtype=torch.long)[columns], places.to(here.device)
+        found: tuple[Tensor, Tensor, Tensor] = memo[key]
+        return found
+
     def _lens(self, model: Any, memo: dict[Any, Any]) -> "_Lens":
         """What to read with, worked out once a pass."""
         key = ("lens", id(self))
@@ -209,7 +226,7 @@ class LogitLens(Reader):
         groups = target_groups(
             self.targets, read_out.n_outputs, decoder.to_single_token, lambda token: names_of([token])[0]
         )
-        return _Lens(read_out, groups, names_of)
+        return self._read_by(read_out, groups, names_of, model)
 
     def _text_lens(self, clip: Any) -> "_Lens":
         candidates = _candidates(clip, self.candidates)
@@ -222,9 +239,13 @@ class LogitLens(Reader):
             return number[name]
 
         groups = target_groups(self.targets, len(candidates), id_of, candidates.names.__getitem__)
-        return _Lens(
-            CandidateReadOut.of(clip, candidates), groups, lambda ids: [candidates.names[place] for place in ids]
+        return self._read_by(
+            CandidateReadOut.of(clip, candidates), groups, lambda ids: [candidates.names[place] for place in ids], clip
         )
+
+    def _read_by(self, read_out: ReadOut, groups: Groups, names_of: Any, model: Any) -> "_Lens":
+        last = max(self.states(model), key=lambda name: (model.hook_dict[name].layer(), name.endswith("post")))
+        return _Lens(LensQueue(read_out, self.top_k, list(groups.values()), self.memory), groups, names_of, last)
 
 
 class LensRead(NamedTuple):
@@ -232,16 +253,28 @@ class LensRead(NamedTuple):
 
     rows: Int[Tensor, " place"]
     positions: Int[Tensor, " place"]
-    statistics: LensStatistics
+    awaited: Awaited
     lens: "_Lens"
 
 
 class _Lens(NamedTuple):
-    """What to read with: the read-out, the targets' outputs, and what outputs are called."""
+    """What to read with: the queue to the read-out, the targets' outputs, what outputs are called, the last hook."""
 
-    read_out: ReadOut
+    queue: LensQueue
     groups: Groups
     names_of: Any
+    last: str
+
+
+def _joined(states: Sequence[Sequence[LensRead]]) -> list[tuple[np.ndarray, np.ndarray, LensStatistics]]:
+    """Rows, positions and statistics of each state over all passes, brought to the CPU at once."""
+    reads = [read for parts in states for read in parts]
+    statistics = LensStatistics.joined([read.awaited.statistics for read in reads]).cpu()
+    n_places = [sum(len(read.rows) for read in parts) for parts in states]
+    return [
+        (torch.cat([read.rows for read in parts]).numpy(), torch.cat([read.positions for read in parts]).numpy(), found)
+        for parts, found in zip(states, statistics.split(n_places), strict=True)
+    ]
 
 
 def _candidates(clip: Any, given: Any) -> Candidates:

@@ -31,9 +31,9 @@ class ReadOut(Protocol):
 class VocabularyReadOut:
     """A decoder's own final norm and unembedding, as modules of the checkpoint: no hook is called.
 
-    A linear in half precision is multiplied in fp32, some rows of the vocabulary at a time, so that its logits are not
-    rounded to 8 bits (which would tie thousands of them) and no copy of its weights is held. A quantised or wrapped
-    one is called as it is.
+    The logits of a linear in half precision are fp32 sums that are not rounded to 8 bits, which would tie thousands of
+    them. On CUDA the product writes them as they are; elsewhere some rows of the vocabulary at a time pass through
+    fp32. No fp32 copy of the weights is held. A quantised or wrapped linear is called as it is.
 
     Attributes:
         norm: the final norm.
@@ -55,7 +55,7 @@ class VocabularyReadOut:
         normed = self.norm(states.to(device=device_of(self.norm)))
         normed = normed.to(device=device_of(self.linear))
         if is_plain(self.linear) and self.linear.weight.dtype in (torch.float16, torch.bfloat16):
-            return _multiplied_in_fp32(normed, self.linear, memory)
+            return _summed_in_fp32(normed, self.linear, memory)
         return self.linear(normed).float()
 
 
@@ -99,15 +99,40 @@ class CandidateReadOut:
         return vectors @ self.texts.T * self.scale
 
 
-def _multiplied_in_fp32(
-    normed: Float[Tensor, "place d_model"], linear: Any, memory: int
+PIECE = 8 * 2**20
+"""Bytes of weights in fp32 at once, small enough for a cache."""
+
+
+def _summed_in_fp32(normed: Float[Tensor, "place d_model"], linear: Any, memory: int) -> Float[Tensor, "place output"]:
+    """The logits of a half-precision linear, in fp32."""
+    if _writes_fp32(normed.device) and normed.dtype == linear.weight.dtype:
+        logits = multiplied(normed, linear.weight)
+    else:
+        logits = _multiplied_in_pieces(normed, linear.weight, memory)
+    return logits if linear.bias is None else logits.add_(linear.bias.float())
+
+
+def _writes_fp32(device: torch.device) -> bool:
+    """Whether a product of half-precision matrices can be had in fp32: on CUDA, since torch 2.8."""
+    return device.type == "cuda" and torch.version.hip is None and hasattr(torch.ops.aten.mm, "dtype")
+
+
+def multiplied(
+    normed: Float[Tensor, "place d_model"], weight: Float[Tensor, "output d_model"]
 ) -> Float[Tensor, "place output"]:
-    """A half-precision linear in fp32, in pieces of its rows; a quarter of the memory is theirs."""
-    n_outputs, d_model = linear.weight.shape
-    n_at_once = max(1, memory // 4 // (4 * d_model))
+    """One product of half-precision weights as they are, in fp32; CUDA has it."""
+    return torch.mm(normed, weight.T, out_dtype=torch.float32)
+
+
+def _multiplied_in_pieces(
+    normed: Float[Tensor, "place d_model"], weight: Float[Tensor, "output d_model"], memory: int
+) -> Float[Tensor, "place output"]:
+    """Some rows of the weights after the other, each in fp32 as it is needed."""
+    n_outputs, d_model = weight.shape
+    n_at_once = max(1, min(memory // 4, PIECE) // (4 * d_model))
     states = normed.float()
     logits = states.new_empty((len(states), n_outputs))
     for start in range(0, n_outputs, n_at_once):
         piece = slice(start, start + n_at_once)
-        logits[:, piece] = states @ linear.weight[piece].float().T
-    return logits if linear.bias is None else logits.add_(linear.bias.float())
+        logits[:, piece] = states @ weight[piece].float().T
+    return logits
