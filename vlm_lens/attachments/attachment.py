@@ -125,6 +125,12 @@ class Read(NamedTuple):
 class Reader(Attachment, ABC):
     """A probe: it reduces activations as they pass, so that memory grows with its result."""
 
+    is_local: ClassVar[bool] = False
+    """Whether what `read` keeps of a query depends on that query's row of scores or pattern alone. It is then shown the
+    rows that it has `asked` for and no others (`here.positions` says which, `here.rows` speaks of these, and so may
+    rows be that another reader asked for), and these alone are written out. A subclass with a `read` of its own says
+    so anew."""
+
     @abstractmethod
     def read(self, activation: Tensor, here: Here) -> Any:
         """What to keep of an activation; None keeps nothing. It must not edit what it is given."""
@@ -132,7 +138,8 @@ class Reader(Attachment, ABC):
     def asked(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
         """At each of its hooks the positions that it reads; None, the default, for all.
 
-        A sweep need not compute the others: `read` is shown them as they are in the run that nothing was done to.
+        A sweep need not compute the others: `read` is shown them as they are in the run that nothing was done to. Nor
+        is every query's row of scores and pattern written out for a reader that `is_local`.
         """
         return None
 

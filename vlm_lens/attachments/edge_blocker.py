@@ -2,7 +2,6 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -63,20 +62,24 @@ class EdgeBlocker(Writer):
         """True at the queries that may lose a key; a subclass may know it without asking `blocked`."""
         return self.blocked(layer, sequences, range(sequences.n_positions)).any(dim=-1)
 
+    def known_losing(self, layer: int, sequences: Sequences) -> Bool[Tensor, "batch query_pos"]:
+        """The queries that may lose a key; `losing` is not asked where a subclass has changed `blocked` alone."""
+        is_known = declares(self, "losing", "blocked")
+        return self.losing(layer, sequences) if is_known else EdgeBlocker.losing(self, layer, sequences)
+
     def touched(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
         """The queries that may lose a key, layer by layer."""
         tower = tower_named(ground.model, self.tower_name)
         sequences = ground.planned.sequences(tower.name)  # type: ignore[arg-type]
         if sequences is None or not declares(self, "blocked", "write"):
             return None
-        losing = self.losing if declares(self, "losing", "blocked") else partial(EdgeBlocker.losing, self)
         found: dict[int | None, Tensor] = {}
         touched = {}
         for name in self.hook_names(ground.model):
             layer = ground.model.hook_dict[name].layer()
             kind = layer if self.edges_differ_by_layer() else None
             if kind not in found:
-                found[kind] = losing(layer, sequences)
+                found[kind] = self.known_losing(layer, sequences)
             touched[name] = found[kind]
         return touched
 
@@ -117,23 +120,37 @@ class EdgeBlocker(Writer):
         if sequences is None:
             return
         depths = layers_of(self.layers, tower.transformer.cfg.n_layers, on_empty=self.on_empty)
-        everywhere, windows = range(sequences.n_positions), tower.transformer.cfg.window_sizes
+        windows = tower.transformer.cfg.window_sizes
         # Layers with one window and the same edges need one look.
         alike = depths if self.edges_differ_by_layer() else {windows[layer]: layer for layer in depths}.values()
         for layer in alike:
-            if bool((self.blocked(layer, sequences, everywhere) & allowed_edges(tower, sequences, layer)).any()):
+            span = span_of(self.known_losing(layer, sequences), tower)
+            if span and bool(
+                (self.blocked(layer, sequences, span) & allowed_edges(tower, sequences, layer, span)).any()
+            ):
                 return
         raise EmptySelectionError(
             f"{self!r} blocks nothing", "edges that causality and padding allow", "none among those that it names"
         )
 
 
-def allowed_edges(tower: Tower, sequences: Sequences, layer: int) -> Bool[Tensor, "batch query_pos key_pos"]:
-    """Who may attend to whom in a layer of the whole sequence, while nothing is blocked."""
+def allowed_edges(
+    tower: Tower, sequences: Sequences, layer: int, queries: range
+) -> Bool[Tensor, "batch query_pos key_pos"]:
+    """Who may attend to whom in a layer while nothing is blocked: some queries, and all keys up to the last of them."""
     cfg, device = tower.transformer.cfg, torch.device("cpu")
-    is_real = None if tower.name == "vision" else sequences.mask("all")
-    positions = Positions(sequences.n_rows, sequences.n_positions, 0, is_real, device)
+    is_real = None if tower.name == "vision" else sequences.mask("all")[:, : queries.stop]
+    positions = Positions(sequences.n_rows, len(queries), queries.start, is_real, device)
     return positions.masks(cfg)[cfg.window_sizes[layer]].allowed[:, 0]
+
+
+def span_of(queries: Bool[Tensor, "batch pos"], tower: Tower) -> range:
+    """The positions from the first to the last query marked in any row, or to the end where keys may come later."""
+    found = queries.any(dim=0).nonzero().flatten()
+    if not len(found):
+        return range(0)
+    is_causal = tower.transformer.cfg.attention_dir == "causal"
+    return range(int(found[0]), int(found[-1]) + 1 if is_causal else queries.shape[1])
 
 
 def rectangle(

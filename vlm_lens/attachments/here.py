@@ -30,8 +30,9 @@ class Here:
         sequences: the layout of all positions so far; pictures for the vision tower and the projector.
         span: the absolute positions that the activation holds (the query positions of scores, pattern and mask).
         device: where masks are wanted.
-        columns: those of the span that are held, ascending; None for all. Only a sweep leaves some out, and only for
-            writers that declare what they touch.
+        columns: those of the span that are held, ascending; None for all. Some are left out for those alone that
+            declare it: by a sweep, for writers that say what they touch; of scores and pattern, for readers that are
+            local.
     """
 
     model: Any
@@ -52,7 +53,11 @@ class Here:
         if sequences is None:
             sequences = _unknown(model, place, activation.shape[0], n_positions)
         span = current.columns(place, n_positions)
-        return cls(model, hook, place, current, sequences, span, activation.device)
+        if hook.rows_shown is None:
+            return cls(model, hook, place, current, sequences, span, activation.device)
+        columns = tuple(span.start + row for row in hook.rows_shown)
+        span = range(columns[0], columns[-1] + 1)
+        return cls(model, hook, place, current, sequences, span, activation.device, columns)
 
     @property
     def name(self) -> str:

@@ -184,16 +184,12 @@ class Layers:
             yield pack
 
     def _entered(self, variant: Variant, entered: Rows, shared: Tensor) -> Tensor:
-        """A variant's rows of the stream: its own where it has computed them, the shared run's elsewhere."""
+        """A variant's rows of the stream as they enter a layer."""
         if variant.stream_rows is entered and variant.stream is not None:
             return variant.stream.to(shared.device)
-        rows = shared[:, self._index(entered, shared.device)]
-        if variant.stream is None or not len(variant.stream_rows):
-            return rows
-        is_own = np.isin(variant.stream_rows, entered, assume_unique=True)
-        target = np.searchsorted(entered, variant.stream_rows[is_own])
-        source = variant.stream if is_own.all() else variant.stream[:, torch.from_numpy(np.flatnonzero(is_own))]
-        return rows.index_copy(1, torch.from_numpy(target).to(rows.device), source.to(rows.device))
+        if variant.stream is None:
+            return shared[:, self._index(entered, shared.device)]
+        return variant.own_rows(shared, np.arange(shared.shape[1]), entered)
 
     def _packed(self, part: Part, layer: int, columns: Tensor, device: torch.device) -> PackedVariant:
         """A part as the attention of this layer is told of it."""

@@ -1,6 +1,6 @@
 """Which rows of a variant must be computed in each layer of a tower, and no others."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,6 +8,8 @@ from jaxtyping import Bool, Int
 
 Marked = Bool[np.ndarray, " pos"]
 """True at some positions of the tower's sequence."""
+
+_NONE = np.zeros(0, dtype=np.int64)
 
 AttendedTo = Callable[[int, Marked], Marked]
 """The positions that some rows attend to in a layer: `attended_to(layer, rows)`."""
@@ -26,6 +28,11 @@ class Marks:
     entering: dict[int, Marked] = field(default_factory=dict)
     keyed: dict[int, Marked] = field(default_factory=dict)
     asking: dict[int, Marked] = field(default_factory=dict)
+
+    @property
+    def is_any(self) -> bool:
+        """Whether any row is marked."""
+        return bool(self.start.any()) or any(map(bool, (self.entering, self.keyed, self.asking)))
 
     def add(self, by_layer: dict[int, Marked], layer: int, rows: Marked) -> None:
         """Mark rows of a layer, besides those marked."""
@@ -52,6 +59,11 @@ class TowerRows:
     entered: tuple[Int[np.ndarray, " row"] | None, ...]
     asking: tuple[Int[np.ndarray, " row"], ...]
     is_changed: Marked
+
+    @classmethod
+    def nothing(cls, n_layers: int, n_positions: int) -> "TowerRows":
+        """A variant that computes nothing in a tower."""
+        return cls(_NONE, (None,) * n_layers, (_NONE,) * n_layers, np.zeros(n_positions, dtype=bool))
 
     @property
     def first_layer(self) -> int | None:
@@ -111,9 +123,6 @@ def rows_of(
     return TowerRows(started, tuple(entered), tuple(asking), is_changed)
 
 
-_NONE = np.zeros(0, dtype=np.int64)
-
-
 def _reached(given: Marked, is_causal: bool) -> Marked:
     """The rows that could attend to some of these."""
     if not given.any():
@@ -126,8 +135,3 @@ def _reached(given: Marked, is_causal: bool) -> Marked:
 def _is_same(rows: Int[np.ndarray, " row"], marked: Marked) -> bool:
     """Whether a list of rows is what is marked; equal lists are kept as one object, so that work on them is shared."""
     return len(rows) == int(np.count_nonzero(marked)) and bool(marked[rows].all())
-
-
-def union(rows: Sequence[Int[np.ndarray, " row"]]) -> Int[np.ndarray, " row"]:
-    """All rows that occur in any list, ascending."""
-    return np.unique(np.concatenate(rows)) if rows else _NONE

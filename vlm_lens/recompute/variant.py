@@ -3,7 +3,8 @@
 from dataclasses import dataclass, field
 
 import numpy as np
-from jaxtyping import Int
+import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from vlm_lens.attachments.attachment import Attachment, Reader
@@ -50,6 +51,25 @@ class Variant:
     def standing(self, name: str) -> list[Attachment]:
         """What stands at a hook, in order."""
         return self.reach.at.get(name, [])
+
+    def own_rows(
+        self, shared: Float[Tensor, "batch row d_model"], shared_rows: Rows, wanted: Rows
+    ) -> Float[Tensor, "batch wanted_row d_model"]:
+        """Some rows of its stream: its own where it has computed them, the shared run's elsewhere.
+
+        Args:
+            shared: the stream that all share.
+            shared_rows: which positions these are, ascending.
+            wanted: the positions wanted, all of them in one or the other.
+        """
+        places = np.minimum(np.searchsorted(shared_rows, wanted), len(shared_rows) - 1)
+        rows = shared[:, torch.from_numpy(places).to(shared.device)]
+        is_wanted = np.isin(self.stream_rows, wanted, assume_unique=True)
+        if self.stream is None or not is_wanted.any():
+            return rows
+        target = torch.from_numpy(np.searchsorted(wanted, self.stream_rows[is_wanted])).to(rows.device)
+        own = self.stream if is_wanted.all() else self.stream[:, torch.from_numpy(np.flatnonzero(is_wanted))]
+        return rows.index_copy(1, target, own.to(rows.device))
 
     def computes_at(self, station: Station) -> bool:
         """Whether it has rows of its own at a station; if not, it is there what all share."""

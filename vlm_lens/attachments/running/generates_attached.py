@@ -96,5 +96,5 @@ class GeneratesAttached(Runs):
 
 def _first_of(session: Session) -> Callable[[], AbstractContextManager[Any]]:
     """Contexts for the passes of a generation; the session stands in the first, which tells it what was given."""
-    contexts = chain((session.standing,), repeat(nullcontext))
+    contexts: Iterator[Callable[[], AbstractContextManager[Any]]] = chain((session.standing,), repeat(nullcontext))
     return lambda: next(contexts)()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from vlm_lens.attachments.attachment import Attachment
-from vlm_lens.attachments.edge_blocker import EdgeBlocker, allowed_edges
+from vlm_lens.attachments.edge_blocker import EdgeBlocker, allowed_edges, span_of
 from vlm_lens.attachments.naming.hook_names import heads_of, layers_of
 from vlm_lens.attachments.naming.towers import tower_named
 from vlm_lens.attachments.running.ground import Ground
@@ -37,20 +37,23 @@ def _check_tower(ground: Ground, blockers: list[EdgeBlocker]) -> None:
         if not here or key in seen:
             continue
         seen.add(key)
-        window = cfg.window_sizes[layer]
+        span = span_of(torch.stack([one.known_losing(layer, sequences) for one in here]).any(dim=0), tower)
+        if not span:
+            continue
+        window = (cfg.window_sizes[layer], span)
         if window not in allowed:
-            allowed[window] = allowed_edges(tower, sequences, layer)
+            allowed[window] = allowed_edges(tower, sequences, layer, span)
         before = allowed[window]
         for head in _heads_to_try(here, cfg.n_heads):
             left = before.clone()
             for one in here:
                 chosen = heads_of(one.chosen_heads, cfg.n_heads)
                 if chosen is None or head in chosen:
-                    left &= ~one.blocked(layer, sequences, range(sequences.n_positions))
+                    left &= ~one.blocked(layer, sequences, span)
             lonely = torch.nonzero(before.any(dim=-1) & ~left.any(dim=-1))
             if len(lonely):
                 row = int(lonely[0, 0])
-                positions = lonely[lonely[:, 0] == row][:8, 1].tolist()
+                positions = [span.start + place for place in lonely[lonely[:, 0] == row][:8, 1].tolist()]
                 raise HookError(
                     " with ".join(map(repr, here)),
                     "every query to keep at least one key",

@@ -16,6 +16,7 @@ from vlm_lens.attachments.running.lonely_queries import check_no_query_is_left_a
 from vlm_lens.attachments.running.passes import first_pass, next_pass, planned_pass, whole
 from vlm_lens.attachments.running.reach import check_is_reached
 from vlm_lens.attachments.running.record import Record
+from vlm_lens.attachments.running.rows_asked import is_local, rows_asked
 from vlm_lens.errors import EmptySelectionError, HookError
 from vlm_lens.layout import TokenLayout
 from vlm_lens.model.hook_point import HookPoint
@@ -68,7 +69,10 @@ class Standing:
     def standing(self) -> Iterator["Standing"]:
         """Everything attached stands until the block ends, by an error and by an interrupt too."""
         hooks = [
-            (name, hook) for one in self.objects for name in self.hook_names[id(one)] for hook in self._hooks_of(one)
+            (name, hook)
+            for one in self.objects
+            for name in self.hook_names[id(one)]
+            for hook in self._hooks_of(one, name)
         ]
         outer = standing_at(self.model)
         with ExitStack() as stack:
@@ -98,10 +102,11 @@ class Standing:
         assert self.record is not None
         self.record.layout, self.record.is_whole = layout, True
 
-    def _hooks_of(self, one: Attachment) -> list[Any]:
+    def _hooks_of(self, one: Attachment, name: str) -> list[Any]:
         """The hooks of one object on one hook point."""
         if isinstance(one, Reader):
-            return [_marked(partial(self._read, one), reads_only=True)]
+            read = _marked(partial(self._read, one), reads_only=True)
+            return [_marked(read, rows_asked=partial(self._rows_asked, one, name)) if is_local(one) else read]
         assert isinstance(one, Writer)
         write = _marked(partial(self._write, one), returns_new=not one.edits_in_place)
         if self.watcher is None:
@@ -123,6 +128,12 @@ class Standing:
             raise HookError(f"{reader.label} at {here.name}", rule, "an edit in place", "Clone it, or write a Writer.")
         if value is not None and self.record is not None:
             self.record.reads.setdefault(id(reader), []).append(Read(here, value))
+
+    def _rows_asked(self, reader: Reader, name: str) -> tuple[int, ...] | None:
+        """The query rows of this pass that a local reader looks at; None for all."""
+        if self._is_paused or not self._is_recording or self._is_skipped(reader):
+            return ()
+        return None if self.current is None else rows_asked(reader, name, self.current)
 
     def _write(self, writer: Writer, activation: Tensor, hook: HookPoint) -> Tensor | None:
         if self._is_paused or self._is_skipped(writer):
@@ -240,7 +251,7 @@ def _removed(handle: Any) -> Iterator[None]:
         handle.remove()
 
 
-def _marked(hook: Any, **marks: bool) -> Any:
+def _marked(hook: Any, **marks: Any) -> Any:
     for name, value in marks.items():
         setattr(hook, name, value)
     return hook
