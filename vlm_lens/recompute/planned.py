@@ -1,0 +1,209 @@
+"""What will be run for a set of conditions: for each the rows that it computes in every layer."""
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+from torch import Tensor
+
+from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.attachments.edge_blocker import EdgeBlocker
+from vlm_lens.attachments.naming.towers import towers_of
+from vlm_lens.attachments.running.ground import Ground
+from vlm_lens.attachments.running.passes import first_pass, planned_pass, whole
+from vlm_lens.attachments.running.record import Record
+from vlm_lens.attachments.running.runs import prepared
+from vlm_lens.attachments.running.session import Session
+from vlm_lens.inputs.entries import Entries, entries_of
+from vlm_lens.layout import Selector
+from vlm_lens.model.joined import JoinedTransformer
+from vlm_lens.recompute.edges import Edges, Unblocked
+from vlm_lens.recompute.reach import Reach, Sizes
+from vlm_lens.recompute.rows import Marked, Marks, TowerRows, rows_of
+from vlm_lens.recompute.variant import Rows, Variant
+
+
+class Planned:
+    """A run of a model and variants of it, with the rows that each computes; nothing has run yet.
+
+    Args:
+        model: what runs.
+        inputs: what it is given.
+        conditions: for each variant what is attached.
+        wanted: the positions whose logits are wanted; None for none at all.
+        n_expected: how many tokens will be generated: their positions may be named.
+
+    Raises:
+        VlmLensError: before anything runs, for an object that cannot act on these inputs.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        inputs: Any,
+        conditions: Sequence[Sequence[Attachment]],
+        wanted: Selector | None = "last",
+        *,
+        n_expected: int = 0,
+    ) -> None:
+        self.model, self.inputs = model, prepared(model, inputs)
+        self.current = planned_pass(first_pass(model, self.inputs), n_expected)
+        assert self.current.layout is not None
+        self.towers, self.n = towers_of(model), self.current.layout.n_positions
+        self.ground = Ground(model, whole(self.current))
+        self.wanted = np.zeros(self.n, dtype=bool)
+        if wanted is not None:
+            self.wanted = self.current.layout.mask(wanted).any(dim=0).numpy()
+        self.variants = [self._variant(objects) for objects in conditions]
+        self.in_parts = [one for one in self.variants if not one.reach.why_in_full]
+        for variant in self.in_parts:
+            self._plan(variant)
+
+    def _variant(self, objects: Sequence[Attachment]) -> Variant:
+        """A condition, checked, with what it writes and reads."""
+        session = Session(self.model, objects)
+        session._check(self.current, self.inputs, None, None, ground=self.ground)
+        session.current = self.current
+        session.record = Record(
+            self.model, self.inputs, self.current.layout, self.current.pictures, skipped=session._skipped,
+            options={"only_last": True}, beside=(session,), n_expected=0,
+        )  # fmt: skip
+        return Variant(session, Reach.of(session, self.ground, self.sizes))
+
+    def _plan(self, variant: Variant) -> None:
+        """The rows of a variant, from what it writes and what is read of it."""
+        reach, sizes = variant.reach, self.sizes
+        features = reach.written.projector.copy()
+        is_in_tower = self.vision is not None and (reach.written.vision.is_any or reach.read.vision.is_any)
+        if self.vision is not None and is_in_tower:
+            variant.vision_edges = self._edges(self.vision, variant)
+            everything = np.ones(sizes.vision, dtype=bool)
+            changed = self._rows(self.vision, reach, variant.vision_edges, everything).is_changed
+            features |= changed[self.first_feature :]
+        written = _with_start(reach.written.decoder, self._in_decoder(features))
+        variant.decoder_edges = self._edges(self.decoder, variant)
+        wanted = self.wanted | reach.read.final
+        variant.decoder = rows_of(
+            self.n_layers, self.decoder.is_causal, written, reach.read.decoder, wanted, variant.decoder_edges.attended
+        )
+        is_ending = (variant.decoder.is_changed | reach.written.final) & wanted
+        variant.ending = np.flatnonzero(is_ending)
+        if self.vision is None:
+            return
+        needed = features & (self._of_pictures(variant.decoder.started) | reach.read.projector)
+        variant.features_changed = np.flatnonzero(needed)
+        if not is_in_tower:
+            variant.vision = TowerRows.nothing(sizes.depth, sizes.vision)
+            return
+        in_tower = np.zeros(sizes.vision, dtype=bool)
+        in_tower[self.first_feature :] = needed
+        assert variant.vision_edges is not None
+        variant.vision = self._rows(self.vision, reach, variant.vision_edges, in_tower)
+
+    def _rows(self, about: Unblocked, reach: Reach, edges: Edges, wanted: Marked) -> TowerRows:
+        depth, is_causal = self.sizes.depth, about.is_causal
+        return rows_of(depth, is_causal, reach.written.vision, reach.read.vision, wanted, edges.attended)
+
+    def _edges(self, about: Unblocked, variant: Variant) -> Edges:
+        blockers = {}
+        for layer in range(about.tower.transformer.cfg.n_layers):
+            standing = variant.standing(about.tower.hook_name(layer, "attn.hook_mask"))
+            if standing:
+                blockers[layer] = [one for one in standing if isinstance(one, EdgeBlocker)]
+        return Edges(about, blockers)
+
+    @cached_property
+    def n_layers(self) -> int:
+        """The layers of the decoder that are run: none behind the last that is read."""
+        n_layers: int = self.decoder.tower.transformer.cfg.n_layers
+        if self.wanted.any() or any(one.reach.read.final.any() for one in self.in_parts):
+            return n_layers
+        read = [one.reach.read.decoder for one in self.in_parts]
+        return 1 + max((max((*m.entering, *m.keyed, *m.asking), default=-1) for m in read), default=-1)
+
+    @cached_property
+    def sizes(self) -> Sizes:
+        """The positions of each stage."""
+        if not isinstance(self.model, JoinedTransformer) or self.current.pictures is None:
+            return Sizes(0, 0, self.n)
+        n_class = int(bool(self.model.vision.cfg.has_class_token))
+        n_patches = self.current.pictures.grid.n_patches
+        depth = max(self.model.features.depths(self.model.vision.cfg.n_layers))
+        return Sizes(n_class + n_patches, n_patches + self.model.n_class_tokens, self.n, n_class, depth)
+
+    @property
+    def first_feature(self) -> int:
+        """The tower's first position that the projector is given."""
+        return self.sizes.vision - self.sizes.features
+
+    @cached_property
+    def decoder(self) -> Unblocked:
+        """The decoder, and who may attend to whom there."""
+        tower = next(one for one in self.towers.values() if one.name == "decoder")
+        assert self.current.layout is not None
+        return Unblocked(self.model, tower, "decoder", self.current, self.current.layout)
+
+    @cached_property
+    def vision(self) -> Unblocked | None:
+        """The vision tower, and who may attend to whom there; None without pictures."""
+        if not self.sizes.vision:
+            return None
+        sequences = self.current.sequences("vision")
+        assert sequences is not None
+        return Unblocked(self.model, self.towers["vision"], "vision", self.current, sequences)
+
+    def _in_decoder(self, features: Marked) -> Marked:
+        """The decoder's positions of some features of its pictures."""
+        marked = np.zeros(self.n, dtype=bool)
+        for spans in self.current.layout.images if features.any() else ():  # type: ignore[union-attr]
+            for span in spans:
+                marked[span.start : span.stop] |= features
+        return marked
+
+    def _of_pictures(self, rows: Rows) -> Marked:
+        """The features that some of the decoder's positions are made of."""
+        marked, found = np.zeros(self.n, dtype=bool), np.zeros(self.sizes.features, dtype=bool)
+        marked[rows] = True
+        for spans in self.current.layout.images:  # type: ignore[union-attr]
+            for span in spans:
+                found |= marked[span.start : span.stop]
+        return found
+
+    @property
+    def ends_are_watched(self) -> bool:
+        """Whether somebody stands at the final norm or the unembedding."""
+        return any(one.reach.read.final.any() or one.reach.written.final.any() for one in self.in_parts)
+
+    @cached_property
+    def n_shared_rows(self) -> int:
+        """How far the shared run goes: no row behind the last that is read is computed."""
+        read = self.wanted.copy()
+        for variant in self.in_parts:
+            marks = variant.reach.read.decoder
+            for rows in (marks.start, *marks.entering.values(), *marks.keyed.values(), *marks.asking.values()):
+                read |= rows
+            read |= variant.reach.read.final
+            if any("hook_pattern" in name or "hook_attn_scores" in name or self._is_odd(name, variant)
+                   for name in variant.reach.at):  # fmt: skip
+                return self.n  # they are shown all keys
+        return int(np.flatnonzero(read)[-1]) + 1 if read.any() else 0
+
+    def _is_odd(self, name: str, variant: Variant) -> bool:
+        return name.endswith("hook_mask") and not all(isinstance(one, EdgeBlocker) for one in variant.standing(name))
+
+    @cached_property
+    def entries(self) -> Entries:
+        """What the model is given."""
+        return entries_of(self.inputs, self.model.cfg.n_ctx)
+
+    @cached_property
+    def is_real(self) -> Bool[Tensor, "batch pos"] | None:
+        """Which positions are no padding; None if all are."""
+        mask = self.entries.attention_mask.to(self.model.cfg.device)
+        return None if bool(mask.all()) else mask.bool()
+
+
+def _with_start(marks: Marks, start: Marked) -> Marks:
+    return Marks(marks.start | start, marks.entering, marks.keyed, marks.asking)
