@@ -7,8 +7,9 @@ from torch import Tensor
 
 from benchmarks.rivals.rival import Output
 
-TOLERANCE = {"float32": 1e-5, "bfloat16": 3e-2, "float16": 5e-3}
-"""Of the largest value of the reference. Kernels of another order of summation differ by rounding."""
+TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 5e-3}
+"""Of the largest value of the reference. Eager attention sums in another order than sdpa, and 32 layers amplify that to
+some 1e-5; what each contestant differs by stands in the table."""
 
 RANKS, TOKENS, STEP_LOGITS = "target_rank", "tokens", "step_logits"
 

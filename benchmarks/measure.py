@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.conditions import PLAIN, Condition
-from benchmarks.equality import TOLERANCE, Unequal, deviation, smallest_effect
+from benchmarks.equality import TOLERANCE, Unequal, deviation, relative, smallest_effect
 from benchmarks.floor import Floor
 from benchmarks.flops import counted
 from benchmarks.memory import peak_bytes
 from benchmarks.rivals import BASELINE, CannotDo, Ours, Rival
+from benchmarks.rivals.plain import Transformers
 from benchmarks.rivals.rival import Output
 from benchmarks.rounds import Entry, Spread, interleaved, ratios
 from benchmarks.sizes import Sizes
@@ -80,6 +81,8 @@ def measured(task: Task, rivals: Sequence[Rival], sizes: Sizes, floor: Floor, op
         one.found["scale"] = entries[one.name].scale
         one.found |= timing(times[one.name], times[FORWARD], times.get(BASELINE))
     own = task.extra_rows, task.n_unembedded, task.runs_of_tower, task.n_new, len(task.conditions)
+    if task.sweep is not None:
+        record["batch_deviation"] = batch_deviation(rivals[0], sample(task.conditions, options))
     record["floor_seconds"] = floor.seconds(*own)
     record["forward_seconds"] = Spread.of(times[FORWARD]).as_record()  # type: ignore[arg-type]
     record["best_rival"] = min(loops, key=lambda one: one.found["seconds"]["median"]).name if loops else None
@@ -148,6 +151,13 @@ def effect(task: Task, rival: Rival, reference: dict[Condition, Output]) -> dict
     return {
         "smallest_effect": smallest_effect([reference[one] for one in changed], [plain[one.patches] for one in changed])
     }
+
+
+def batch_deviation(baseline: Rival, conditions: Sequence[Condition]) -> float:
+    """How far the naive loop is from itself at a batch of two: the rounding that a sweep is measured against."""
+    assert isinstance(baseline, Transformers)
+    pairs = ((baseline.doubled_logits(one.changes), baseline.last_logits(one.changes)) for one in conditions)
+    return max(relative(doubled["logits"], alone["logits"]) for doubled, alone in pairs)
 
 
 def sample(conditions: Sequence[Condition], options: Options) -> Sequence[Condition]:

@@ -11,7 +11,6 @@ from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForCon
 from benchmarks.sizes import Sizes
 
 IMAGE_TOKEN = 3
-GAIN_OF_SCORES = 2.0  # queries and keys, so that attention chooses and a knockout moves the logits
 
 
 def random_llava(sizes: Sizes) -> LlavaForConditionalGeneration:
@@ -45,10 +44,9 @@ def random_llava(sizes: Sizes) -> LlavaForConditionalGeneration:
     with torch.device(sizes.device), default_dtype(getattr(torch, sizes.dtype)):
         model = LlavaForConditionalGeneration(config).eval()
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
-            if parameter.ndim > 1:
-                gain = GAIN_OF_SCORES if name.endswith(("q_proj.weight", "k_proj.weight")) else 1.0
-                parameter.normal_(0, gain / parameter[0].numel() ** 0.5)
+        for parameter in model.parameters():
+            if parameter.ndim > 1:  # activations keep their size, and attention chooses: a knockout moves the logits
+                parameter.normal_(0, parameter[0].numel() ** -0.5)
     model.model.language_model.embed_tokens.weight.data.normal_(0, 1)
     return model.requires_grad_(False)
 

@@ -44,6 +44,12 @@ class Transformers(Rival):
         with self.changed(changes):
             return {"logits": self.model(**self.setup.inputs, use_cache=False, logits_to_keep=1).logits[0, -1]}
 
+    def doubled_logits(self, changes: Sequence[Change]) -> Output:
+        """`last_logits` of the same prompt twice in one batch: what another batch size does by rounding."""
+        inputs = {name: torch.cat([value, value]) for name, value in self.setup.inputs.items()}
+        with self.changed(changes):
+            return {"logits": self.model(**inputs, use_cache=False, logits_to_keep=1).logits[0, -1]}
+
     def generated(self, changes: Sequence[Change]) -> Output:
         n_new = self.setup.sizes.new_tokens
         options = dict(max_new_tokens=n_new, do_sample=False, return_dict_in_generate=True, output_logits=True)
