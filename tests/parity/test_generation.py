@@ -151,11 +151,13 @@ def test_several_tokens_a_step_give_the_same_logits(vlm: HookedVLM, variant: str
     assert_close(forced_step_by_step(vlm, inputs, tokens, stride=7), transformers_at_once(variant, inputs, tokens))
 
 
-@pytest.mark.parametrize("use_cache", [True, False], ids=["cached", "uncached"])
+@pytest.mark.parametrize(
+    "options", [{}, {"static_cache": True}, {"use_cache": False}], ids=["cached", "static", "uncached"]
+)
 def test_greedy_tokens_and_logits_are_those_of_transformers_generate(
-    vlm: HookedVLM, variant: str, use_cache: bool
+    vlm: HookedVLM, variant: str, options: dict[str, bool]
 ) -> None:
-    inputs, n_steps = prompts(variant), N_STEPS if use_cache else 12
+    inputs, n_steps = prompts(variant), N_STEPS if options.get("use_cache", True) else 12
     expected = tiny_llava(variant).generate(
         **inputs,
         max_new_tokens=n_steps,
@@ -165,7 +167,7 @@ def test_greedy_tokens_and_logits_are_those_of_transformers_generate(
         output_logits=True,
         return_dict_in_generate=True,
     )
-    ours = vlm.generate(inputs, max_new_tokens=n_steps, eos_token_id=(), use_cache=use_cache)
+    ours = vlm.generate(inputs, max_new_tokens=n_steps, eos_token_id=(), **options)
     assert torch.equal(ours.tokens, expected.sequences[:, -n_steps:])
     assert_close(ours.logits, torch.stack(expected.logits, dim=1))
 

@@ -4,15 +4,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import Inputs
 from vlm_lens.inputs.entries import entries_of
 from vlm_lens.model.config import TransformerConfig
+from vlm_lens.model.fixed_step import check_fits
 from vlm_lens.model.generation import Generation, Step, check_prompts, generated, stream_tokens
 from vlm_lens.model.hooked_root import NamesFilter
 from vlm_lens.model.sampling import Sampling
+
+# Steps that are run before a GPU is asked whether every row has ended.
+_UNASKED = 8
 
 
 class Generates:
@@ -36,6 +41,7 @@ class Generates:
         names_filter: NamesFilter = None,
         return_cache: bool = False,
         use_cache: bool = True,
+        static_cache: bool = False,
         on_token: Callable[[Step], None] | None = None,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> Generation:
@@ -49,6 +55,7 @@ class Generates:
             names_filter: which activations to keep over prompt and generated positions.
             return_cache: keep activations although `names_filter` is None (then all but those computed when asked for).
             use_cache: keep keys and values; else every step runs the whole sequence (for comparison).
+            static_cache: see `stream`.
             on_token: called with each `Step` as it comes.
             around: see `stream`.
 
@@ -57,19 +64,23 @@ class Generates:
         """
         inputs = self.prompts_of(inputs)
         ends, caches = self._end_tokens(eos_token_id), return_cache or names_filter is not None
-        steps = self.stream(
+        is_looked_at = on_token is not None or do_sample  # steps too many would show, or draw random numbers
+        steps = Generates.stream(
+            self,
             inputs,
             max_new_tokens=max_new_tokens,
             eos_token_id=ends,
             names_filter=names_filter,
             return_cache=return_cache,
             use_cache=use_cache,
+            static_cache=static_cache,
+            around=around,
+            end_check_every=1 if is_looked_at or torch.device(self.cfg.device or "cpu").type == "cpu" else _UNASKED,
             do_sample=do_sample,
             temperature=temperature,
             top_k=top_k,
             top_p=top_p,
             seed=seed,
-            around=around,
         )
         return generated(self, inputs, steps, on_token, ends, caches, use_cache)
 
@@ -82,7 +93,9 @@ class Generates:
         names_filter: NamesFilter = None,
         return_cache: bool = False,
         use_cache: bool = True,
+        static_cache: bool = False,
         around: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        end_check_every: int = 1,
         **sampling: Any,
     ) -> Iterator[Step]:
         """Generate token by token: `for step in vlm.stream(inputs): step.strings`; stop whenever you like.
@@ -90,15 +103,22 @@ class Generates:
         Args:
             inputs, max_new_tokens, eos_token_id, use_cache: as `generate`.
             names_filter, return_cache: which activations each `Step` carries.
+            static_cache: make all room at once and run each step on fixed shapes; on a GPU the step is captured as a
+                graph and replayed. For steps at which nobody stands; all others run as ever. To be asked for: not yet
+                timed on a GPU, and no faster on a CPU.
             around: makes a context that is entered for each run of the model, and left before the step is yielded.
+            end_check_every: see `stream_tokens`.
             sampling: the fields of `Sampling`.
 
         Raises:
-            InputError: at once, for prompts that end in padding, or more positions than the context has.
+            InputError: at once, for prompts that end in padding, more positions than the context has, or a decoder that
+                `static_cache` is not for.
             HookError: at once, for a name in `names_filter` that does not exist.
         """
         inputs = self.prompts_of(inputs)
         check_prompts(inputs, max_new_tokens, self.cfg.n_ctx)
+        if static_cache:
+            check_fits(self, use_cache)
         caches = return_cache or names_filter is not None
         return stream_tokens(
             self,
@@ -109,6 +129,8 @@ class Generates:
             names=self.selected_names(names_filter) if caches else [],
             use_cache=use_cache,
             around=around,
+            static_cache=static_cache,
+            end_check_every=end_check_every,
         )
 
     def prompts_of(self, inputs: Any) -> Any:

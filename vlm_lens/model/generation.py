@@ -1,8 +1,9 @@
 """Generation with a key-value cache: one token a step, every hook at every step."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 from html import escape
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch import Tensor
 from vlm_lens.errors import InputError
 from vlm_lens.inputs import Inputs, piece_strings
 from vlm_lens.model.cache import ActivationCache
+from vlm_lens.model.decoding import Decoding
+from vlm_lens.model.fixed_step import FixedStep
 from vlm_lens.model.hooked_root import position_axis
 from vlm_lens.model.key_value_cache import KeyValueCache
 from vlm_lens.model.sampling import Sampling
@@ -25,16 +28,20 @@ class Step:
     Attributes:
         index: 0 for the first generated token.
         tokens: the token of each row; padding once a row has ended.
-        strings: the same as text.
         logits: what each token was chosen from, `[batch d_vocab]`.
         activations: what `names_filter` selects of the run that gave these logits.
     """
 
     index: int
     tokens: Int[Tensor, " batch"]
-    strings: tuple[str, ...]
     logits: Float[Tensor, "batch d_vocab"]
     activations: dict[str, Tensor] = field(default_factory=dict, repr=False)
+    spell: Callable[[], tuple[str, ...]] = field(default=tuple, repr=False)
+
+    @cached_property
+    def strings(self) -> tuple[str, ...]:
+        """The tokens as text, which is decoded once somebody looks: on a GPU the decoding waits for the token."""
+        return self.spell()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,6 +110,8 @@ def stream_tokens(
     use_cache: bool = True,
     around: Callable[[], AbstractContextManager[Any]] = nullcontext,
     past: KeyValueCache | None = None,
+    static_cache: bool = False,
+    end_check_every: int = 1,
 ) -> Iterator[Step]:
     """Generate token by token.
 
@@ -118,27 +127,48 @@ def stream_tokens(
         use_cache: keep keys and values (else every step runs the whole sequence, for comparison).
         around: makes a context that is entered for each run of the model.
         past: keys and values of what came before the inputs.
+        static_cache: run the steps on fixed shapes; see `FixedStep`.
+        end_check_every: ask only after so many steps whether every row has ended, as long as nobody stands at the
+            model: asking waits for a GPU. Up to so many steps then come too many, of padding alone.
     """
     start = inputs["input_ids"].to(model.cfg.device)
     ends = torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=start.device)
     generator = None if sampling.seed is None else torch.Generator(start.device).manual_seed(sampling.seed)
+    n_prompt, pad_token_id = start.shape[1], model.pad_token_id
     if past is None and use_cache:
-        past = KeyValueCache(model.cfg.n_layers, start.shape[1] + max_new_tokens)
-    given, rows = inputs, start.tolist()
+        n_positions = n_prompt + max_new_tokens
+        past = KeyValueCache(model.cfg.n_layers, FixedStep.capacity(n_positions) if static_cache else n_positions)
+    decoding = Decoding(model, past, max_new_tokens - 1, static_cache)
+    given, row_tokens = inputs, torch.cat((start, start.new_empty(len(start), max_new_tokens)), dim=1)
     has_ended: Bool[Tensor, " batch"] = torch.zeros(len(start), dtype=torch.bool, device=start.device)
     for index in range(max_new_tokens):
-        saved, hooks, _ = model.get_caching_hooks(names)
-        with torch.no_grad(), around(), model.hooks(fwd_hooks=hooks):
-            logits = model(given, only_last=True, past=past)[:, -1].to(start.device)
-        tokens = sampling.chosen(logits, generator)
-        tokens = tokens.masked_fill(has_ended, model.pad_token_id)
-        strings = tuple(pieces[0] for pieces in _strings(model, tokens[:, None].tolist(), rows))
-        rows = [[*row, token] for row, token in zip(rows, tokens.tolist(), strict=True)]
-        yield Step(index, tokens, strings, logits, saved)
+        with torch.no_grad(), around(), _saving(model, names) as saved:
+            logits = decoding.logits(given).to(start.device)
+        tokens = sampling.chosen(logits, generator).masked_fill(has_ended, pad_token_id)
+        before = row_tokens[:, : n_prompt + index]
+        row_tokens[:, n_prompt + index] = tokens
+        yield Step(index, tokens, logits, saved, partial(_spelled, model, tokens, before))
         has_ended = has_ended | torch.isin(tokens, ends)
-        if bool(has_ended.all()):
+        is_checked = decoding.was_watched or (index + 1) % end_check_every == 0
+        if is_checked and bool(has_ended.all()):
             return
         given = tokens[:, None] if use_cache else _continued(given, tokens)
+
+
+@contextmanager
+def _saving(model: Any, names: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """While a pass runs its activations of these names are kept."""
+    if not names:
+        yield {}
+        return
+    saved, hooks, _ = model.get_caching_hooks(names)
+    with model.hooks(fwd_hooks=hooks):
+        yield saved
+
+
+def _spelled(model: Any, tokens: Int[Tensor, " batch"], before: Int[Tensor, "batch pos"]) -> tuple[str, ...]:
+    """What each row's new token adds to its text."""
+    return tuple(pieces[0] for pieces in _strings(model, tokens[:, None].tolist(), before.tolist()))
 
 
 def _strings(model: Any, new: list[list[int]], before: list[list[int]]) -> list[list[str]]:
@@ -176,6 +206,8 @@ def generated(
         if on_token is not None:
             on_token(step)
     tokens = torch.stack([step.tokens for step in kept], dim=1)
+    kept = kept[: _n_steps(tokens, end_tokens)]
+    tokens = tokens[:, : len(kept)]
     logits = torch.stack([step.logits for step in kept], dim=1)
     texts: tuple[str, ...] = ()
     if model.tokenizer is not None:
@@ -201,6 +233,11 @@ def _after_end(tokens: Int[Tensor, "batch step"], end_tokens: Iterable[int]) -> 
     """True after the token that ended a row."""
     is_end = torch.isin(tokens, torch.tensor(sorted(set(end_tokens)), dtype=torch.long, device=tokens.device))
     return (is_end.long().cumsum(dim=1) - is_end.long()) > 0
+
+
+def _n_steps(tokens: Int[Tensor, "batch step"], end_tokens: Iterable[int]) -> int:
+    """The steps until every row had ended: the step that follows would be padding alone."""
+    return int((~_after_end(tokens, end_tokens)).any(dim=0).sum())
 
 
 def joined_activations(steps: list[dict[str, Tensor]]) -> dict[str, Tensor]:

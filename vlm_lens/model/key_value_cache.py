@@ -29,6 +29,16 @@ class LayerKeysValues:
         self.values[:, :, self.n_positions : end] = v
         return self.keys[:, :, :end], self.values[:, :, :end]
 
+    def rooms(self) -> tuple[Float[Tensor, "batch kv_head room d_head"], Float[Tensor, "batch kv_head room d_head"]]:
+        """All the room there is for keys and values: what is held, then zeros.
+
+        A mask hides what is not held, but 0 times what is no number is no number.
+        """
+        assert self.keys is not None and self.values is not None
+        self.keys[:, :, self.n_positions :] = 0
+        self.values[:, :, self.n_positions :] = 0
+        return self.keys, self.values
+
     def _grown(self, old: Tensor | None, like: Tensor) -> Tensor:
         room = like.new_empty(like.shape[0], like.shape[1], self.capacity, like.shape[3])
         if old is not None:
