@@ -40,6 +40,7 @@ from vlm_lens.probes import (
     RegisterReading,
     RegisterTokens,
 )
+from vlm_lens.sweeps import Generated, Grid, Logits, Sweep, SweepPlan, SweepResult
 
 __all__ = [
     "ActivationCache",
@@ -53,7 +54,9 @@ __all__ = [
     "DirectLogitAttribution",
     "Except",
     "FlowReading",
+    "Generated",
     "GradientTimesInput",
+    "Grid",
     "HookedCLIP",
     "HookedTransformer",
     "HookedVLM",
@@ -64,6 +67,7 @@ __all__ = [
     "LogitAttribution",
     "LogitDifference",
     "LogitLens",
+    "Logits",
     "Mean",
     "MeanAblation",
     "MeanEstimator",
@@ -77,6 +81,9 @@ __all__ = [
     "RegisterTokens",
     "ResampleAblation",
     "Steer",
+    "Sweep",
+    "SweepPlan",
+    "SweepResult",
     "TokenLayout",
     "TopKContext",
     "ValueAblation",

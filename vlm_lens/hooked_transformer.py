@@ -7,9 +7,10 @@ from torch import nn
 from vlm_lens.attachments import GeneratesAttached
 from vlm_lens.model import transformer
 from vlm_lens.model.loading import tower_parts
+from vlm_lens.sweeps import Sweeps
 
 
-class HookedTransformer(GeneratesAttached, transformer.HookedTransformer):
+class HookedTransformer(Sweeps, GeneratesAttached, transformer.HookedTransformer):
     """A transformer rebuilt around a checkpoint's own modules, with TransformerLens's names, shapes and verbs."""
 
     @classmethod
