@@ -5,12 +5,11 @@
 A shrunken LLaVA with random weights, the same for every tool. Nothing here is timed.
 """
 
-import io
 import logging
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import torch
@@ -28,6 +27,9 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.rivals.bridge import booted
 from vlm_lens import HookedVLM
 
 IMAGE_TOKEN = 100
@@ -97,8 +99,7 @@ def bridged(model: LlavaForConditionalGeneration) -> TransformerBridge:
         PreTrainedTokenizerFast(
             tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>"
         ).save_pretrained(folder)
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            return TransformerBridge.boot_transformers(str(Path(folder)), hf_model=model)
+        return booted(folder, model, torch.float32)
 
 
 def zeroed(activation: Tensor, hook: HookPoint) -> Tensor:

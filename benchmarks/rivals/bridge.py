@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from tokenizers import Tokenizer, models
@@ -24,18 +25,13 @@ class Bridge(Rival):
     name = "TransformerLens bridge"
 
     def __init__(self, setup: Setup) -> None:
-        from transformer_lens.model_bridge import TransformerBridge
-
         self.setup = setup
         with tempfile.TemporaryDirectory() as folder:  # it asks for a folder or the hub, although the model is there
             setup.model.config.save_pretrained(folder)
             words = Tokenizer(models.WordLevel({"<s>": 0, "</s>": 1, "word": 2}, unk_token="word"))
             special = dict(bos_token="<s>", eos_token="</s>", pad_token="</s>")
             PreTrainedTokenizerFast(tokenizer_object=words, **special).save_pretrained(folder)
-            with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-                self.model: Any = TransformerBridge.boot_transformers(
-                    folder, hf_model=twin(setup.model), dtype=getattr(torch, setup.sizes.dtype)
-                )
+            self.model: Any = booted(folder, twin(setup.model), getattr(torch, setup.sizes.dtype))
 
     def logits(self) -> Output:
         return {"logits": self._run()[0]}
@@ -102,6 +98,23 @@ class Bridge(Rival):
         if change.tower == "vision":
             raise CannotDo("its vision tower's scores and pattern are read-only: writing them changes nothing")
         return [(f"blocks.{layer}.attn.hook_attn_scores", closing(change, self.setup)) for layer in change.layers]
+
+
+def booted(folder: str, model: Any, dtype: torch.dtype) -> Any:
+    """The bridge over a model in memory; it may start no process meanwhile.
+
+    Where a LLaVA's processor cannot be loaded, 4.3 runs `pip install torchvision` by itself, into the environment that
+    it runs in, and torch is replaced along with it.
+    """
+    from transformer_lens.model_bridge import TransformerBridge
+
+    refused = OSError("a benchmark installs nothing")
+    with (
+        patch("subprocess.check_call", side_effect=refused),
+        redirect_stdout(io.StringIO()),
+        redirect_stderr(io.StringIO()),
+    ):
+        return TransformerBridge.boot_transformers(folder, hf_model=model, dtype=dtype)
 
 
 def closing(change: Blocked, setup: Setup) -> Callable[..., Any]:
