@@ -120,7 +120,7 @@ class Sweep:
                 on_layer=on_layer,
                 **generated.sampling,
             )
-        cells = {numbers[id(v)]: self._cell(numbers[id(v)], one) for v, one in zip(part, found, strict=True)}
+        cells = {numbers[id(part[place])]: self._cell(numbers[id(part[place])], one) for place, one in enumerate(found)}
         self._cells |= cells
         if self._store is not None:
             self._store.save({number: self._kept(cell) for number, cell in cells.items()})
