@@ -24,9 +24,9 @@ format: .venv/.ready        ## rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/.ready         ## speed against transformers, and of knockouts against plain runs, side by side
-	$(BIN)/python benchmarks/forward.py
-	$(BIN)/python benchmarks/knockout.py
+bench: .venv/.bench         ## speed and memory next to the other tools on the CPU, and the page of the figures
+	$(BIN)/python benchmarks/cpu.py
+	$(BIN)/python -m docs.make_performance
 
 demo-model: .venv/.ready    ## train the bundled model again, from nothing
 	$(BIN)/python -m vlm_lens.demo.train --out $(OUT)/demo-model
@@ -45,4 +45,8 @@ see: .venv/.ready           ## measure the bundled model's insides and write doc
 	@test -e $@ || $(PYTHON) -m venv --clear .venv
 	$(PIP) $(TORCH)
 	$(PIP) --editable '.[dev,tutorials,docs]'
+	@touch $@
+
+.venv/.bench: .venv/.ready  # the tools that only the benchmarks need; without them the tables say so
+	$(PIP) --editable '.[bench]' || echo 'some tools could not be installed; the tables leave them out'
 	@touch $@
