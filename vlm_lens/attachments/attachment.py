@@ -126,10 +126,11 @@ class Reader(Attachment, ABC):
     """A probe: it reduces activations as they pass, so that memory grows with its result."""
 
     is_local: ClassVar[bool] = False
-    """Whether what `read` keeps of a query depends on that query's row of scores or pattern alone. It is then shown the
-    rows that it has `asked` for and no others (`here.positions` says which, `here.rows` speaks of these, and so may
-    rows be that another reader asked for), and these alone are written out. A subclass with a `read` of its own says
-    so anew."""
+    """Whether what `read` keeps of a position depends on that position's row of the activation alone, and on nothing
+    that it read at an earlier hook. Of scores and pattern it is then shown the queries that it has `asked` for and no
+    others (`here.positions` says which, and `here.rows` speaks of these; some may be what another reader asked for),
+    and these alone are written out. In a sweep it reads once what several conditions share. A subclass with a `read`
+    of its own says so anew."""
 
     @abstractmethod
     def read(self, activation: Tensor, here: Here) -> Any:

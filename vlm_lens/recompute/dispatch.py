@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from vlm_lens.attachments.attachment import Read, Reader, Writer
 from vlm_lens.attachments.here import Here
 from vlm_lens.attachments.naming.towers import place_of
 from vlm_lens.attachments.running.current_pass import CurrentPass, Sequences
+from vlm_lens.attachments.running.rows_asked import is_local
 from vlm_lens.errors import HookError
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.hooked_root import position_axis
@@ -44,7 +45,9 @@ class Dispatch:
     """Stands at every hook where a condition has something, and shows each its own rows.
 
     The run that nothing was done to passes first: what readers would see of it is kept until the variants of the same
-    hook have passed, since a reader is shown all positions, those that a variant did not compute included.
+    hook have passed, since a reader is shown all positions, those that a variant did not compute included. One that is
+    not local may carry something from hook to hook: it does so for each condition apart, and in a layer where its
+    variant has rows it is shown every hook as these pass, in their order.
 
     Args:
         model: the whole model.
@@ -57,6 +60,7 @@ class Dispatch:
         self.names = [name for name in model.hook_dict if any(one.standing(name) for one in variants)]
         self._stations = {name: station_of(model, name) for name in self.names}
         self._with_readers = {name for name in self.names if any(one.readers(name) for one in variants)}
+        self._passes = {id(one): replace(current, memo={}) for one in variants}
         self._shared: dict[str, Tensor] = {}
         self._parts: Sequence[Part] | None = None
         self._sequences: dict[str, Sequences | None] = {}
@@ -102,6 +106,9 @@ class Dispatch:
         axis, left = position_axis(name) + activation.ndim, None
         for part in self._parts:
             rows, start = part.rows(is_asking)
+            if not len(rows):
+                for reader in part.variant.readers(name):
+                    self._read(part.variant, reader, activation.narrow(axis, 0, 0), hook, rows)
             if not len(rows) or not part.variant.standing(name):
                 continue
             piece = activation.narrow(axis, start, len(rows))
@@ -131,34 +138,42 @@ class Dispatch:
 
     def _read(self, variant: Variant, reader: Reader, activation: Tensor, hook: HookPoint, rows: Rows) -> None:
         """A reader is shown all positions: a variant's own, and the shared run's elsewhere."""
+        if not len(rows) and is_local(reader):
+            return  # it has read here what all share
         shared = self._shared.get(str(hook.name))
         axis = position_axis(str(hook.name)) + activation.ndim
         if shared is not None and len(rows) < shared.shape[axis]:
             index = torch.from_numpy(rows).to(activation.device)
             activation = shared.index_copy(axis, index, activation)
+        self._show(variant, reader, activation, hook)
+
+    def _show(self, variant: Variant, reader: Reader, activation: Tensor, hook: HookPoint) -> None:
+        """What a reader keeps in the pass is its condition's alone, unless it carries nothing from hook to hook."""
+        variant.session.current = self.current if is_local(reader) else self._passes[id(variant)]
         variant.session._read(reader, activation, hook)
 
     def _read_shared(self, activation: Tensor, hook: HookPoint) -> None:
-        """Readers of variants that compute nothing here read what all share, each object once."""
+        """Readers of variants that compute nothing here read what all share, each local one once."""
         found: dict[int, list[Read]] = {}
         for variant in self.variants:
-            if self._computes(variant, str(hook.name)):
-                continue
             for reader in variant.readers(str(hook.name)):
+                if self._computes(variant, reader, str(hook.name)):
+                    continue
                 assert variant.session.record is not None
                 reads = variant.session.record.reads.setdefault(id(reader), [])
-                if id(reader) not in found:
-                    before = len(reads)
-                    variant.session._read(reader, activation, hook)
-                    found[id(reader)] = reads[before:]
-                else:
+                if id(reader) in found:
                     reads.extend(found[id(reader)])
+                    continue
+                before = len(reads)
+                self._show(variant, reader, activation, hook)
+                if is_local(reader):
+                    found[id(reader)] = reads[before:]
 
-    def _computes(self, variant: Variant, name: str) -> bool:
-        """Whether a variant will have rows of its own at a hook."""
+    def _computes(self, variant: Variant, reader: Reader, name: str) -> bool:
+        """Whether a reader will be shown a hook when its variant's own rows pass."""
         station = self._stations[name]
         assert station is not None
-        return variant.computes_at(station)
+        return variant.computes_at(station if is_local(reader) else station._replace(side="entering"))
 
     def _here(self, hook: HookPoint, rows: Rows, device: torch.device) -> Here:
         name = str(hook.name)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -72,6 +72,8 @@ class LogitLens(Reader):
     tower: Literal["decoder", "vision"] = "decoder"
     candidates: str | Sequence[str] | Candidates | Tensor | None = None
     memory: int = 256 * MEBIBYTE
+
+    is_local: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
