@@ -92,7 +92,7 @@ class Attention(nn.Module):
         normed: Float[Tensor, "batch pos d_model"],
         own: HeadInput | None,
         asking: Int[Tensor, " asking_pos"] | None = None,
-    ) -> Float[Tensor, "batch pos head d_head"]:
+    ) -> Float[Tensor, "batch asking_pos head d_head"]:
         """A projection of the stream, head by head."""
         if asking is not None:
             normed = normed[:, asking]

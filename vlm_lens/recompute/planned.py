@@ -154,7 +154,7 @@ class Planned:
         assert sequences is not None
         return Unblocked(self.model, self.towers["vision"], "vision", self.current, sequences)
 
-    def _in_decoder(self, features: Marked) -> Marked:
+    def _in_decoder(self, features: Bool[np.ndarray, " feature"]) -> Marked:
         """The decoder's positions of some features of its pictures."""
         marked = np.zeros(self.n, dtype=bool)
         for spans in self.current.layout.images if features.any() else ():  # type: ignore[union-attr]
@@ -162,7 +162,7 @@ class Planned:
                 marked[span.start : span.stop] |= features
         return marked
 
-    def _of_pictures(self, rows: Rows) -> Marked:
+    def _of_pictures(self, rows: Rows) -> Bool[np.ndarray, " feature"]:
         """The features that some of the decoder's positions are made of."""
         marked, found = np.zeros(self.n, dtype=bool), np.zeros(self.sizes.features, dtype=bool)
         marked[rows] = True

@@ -40,7 +40,7 @@ class Side:
     """What is written, or read, in every stage."""
 
     vision: Marks
-    projector: Marked
+    projector: Bool[np.ndarray, " feature"]
     decoder: Marks
     final: Marked
 

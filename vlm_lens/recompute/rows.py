@@ -55,9 +55,9 @@ class TowerRows:
         is_changed: True at the rows that differ after the last layer, whether they are needed or not.
     """
 
-    started: Int[np.ndarray, " row"]
-    entered: tuple[Int[np.ndarray, " row"] | None, ...]
-    asking: tuple[Int[np.ndarray, " row"], ...]
+    started: Int[np.ndarray, " _"]
+    entered: tuple[Int[np.ndarray, " _"] | None, ...]
+    asking: tuple[Int[np.ndarray, " _"], ...]
     is_changed: Marked
 
     @classmethod
@@ -71,7 +71,7 @@ class TowerRows:
         return next((layer for layer, rows in enumerate(self.entered) if rows is not None), None)
 
     @property
-    def ending(self) -> Int[np.ndarray, " row"]:
+    def ending(self) -> Int[np.ndarray, " _"]:
         """The rows computed by the last layer."""
         return self.asking[-1] if self.asking else self.started
 
@@ -105,8 +105,8 @@ def rows_of(
         dirty = keyed | written.at(written.asking, layer) | _reached(keyed, is_causal)
         giving.append((entering, keyed))
         differing.append(dirty)
-    entered: list[Int[np.ndarray, " row"] | None] = [None] * n_layers
-    asking: list[Int[np.ndarray, " row"]] = [_NONE] * n_layers
+    entered: list[Int[np.ndarray, " _"] | None] = [None] * n_layers
+    asking: list[Int[np.ndarray, " _"]] = [_NONE] * n_layers
     needed, last = wanted, None
     for layer in reversed(range(n_layers)):
         entering, keyed = giving[layer]
@@ -132,6 +132,6 @@ def _reached(given: Marked, is_causal: bool) -> Marked:
     return np.arange(len(given)) >= int(given.argmax())
 
 
-def _is_same(rows: Int[np.ndarray, " row"], marked: Marked) -> bool:
+def _is_same(rows: Int[np.ndarray, " _"], marked: Marked) -> bool:
     """Whether a list of rows is what is marked; equal lists are kept as one object, so that work on them is shared."""
     return len(rows) == int(np.count_nonzero(marked)) and bool(marked[rows].all())

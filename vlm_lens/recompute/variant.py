@@ -14,7 +14,7 @@ from vlm_lens.recompute.reach import Reach
 from vlm_lens.recompute.rows import TowerRows
 from vlm_lens.recompute.stations import Station
 
-Rows = Int[np.ndarray, " row"]
+Rows = Int[np.ndarray, " _"]
 
 NONE: Rows = np.zeros(0, dtype=np.int64)
 
