@@ -98,7 +98,7 @@ class Attention(nn.Module):
             normed = normed[:, asking]
             own = None if own is None else HeadInput(own.normed[:, asking], own.is_written)
         plain = linear(normed)
-        plain = plain.view(*plain.shape[:-1], -1, self.cfg.d_head)
+        plain = plain.view(*plain.shape[:-1], plain.shape[-1] // self.cfg.d_head, self.cfg.d_head)
         if own is None:
             return plain
         # Each head's input goes through the whole linear, quantised or not, and leaves by that head alone.
@@ -113,6 +113,11 @@ class Attention(nn.Module):
             return self._fused(q, k, v, mask, restriction)
 
         allowed = mask.allowed if restriction is None else restriction.allowed
+        rows = self._rows_asked(mask.n_queries)
+        if rows is not None:
+            if rows:
+                self._show_rows(rows, mask.index_of(rows), q, k, allowed)
+            return self._fused(q, k, v, mask, restriction)
         scores = attention_scores(q, k, allowed, 1.0 / self.cfg.attn_scale)
         scores, is_scores_written = self.hook_attn_scores.observe(scores)
         if self.hook_attn_scores.only_reads and self.hook_pattern.is_idle:
@@ -125,6 +130,23 @@ class Attention(nn.Module):
         if only_reads or not pattern.requires_grad:
             return fused
         return value_of_one_gradient_of_other(fused, read_by(pattern, v))
+
+    def _rows_asked(self, n_queries: int) -> tuple[int, ...] | None:
+        """The query rows that those at scores and pattern look at; None where all must be written out."""
+        of_scores, of_pattern = self.hook_attn_scores.rows_asked(), self.hook_pattern.rows_asked()
+        if of_scores is None or of_pattern is None:
+            return None
+        rows = of_scores or of_pattern
+        if of_scores and of_pattern and of_scores != of_pattern:
+            rows = tuple(sorted({*of_scores, *of_pattern}))
+        return rows if len(rows) < n_queries else None
+
+    def _show_rows(self, rows: tuple[int, ...], index: slice | Tensor, q: Tensor, k: Tensor, allowed: Tensor) -> None:
+        """Scores and pattern of some queries, for those that read these alone."""
+        scores = attention_scores(q[:, :, index], k, allowed[:, :, index], 1.0 / self.cfg.attn_scale)
+        self.hook_attn_scores.show(rows, scores)
+        if not self.hook_pattern.is_idle:
+            self.hook_pattern.show(rows, attention_pattern(scores))
 
     def _fused(self, q: Tensor, k: Tensor, v: Tensor, mask: AttentionMask, restriction: Restriction | None) -> Tensor:
         """The fused result. Only queries that lost a key are given a mask; all others keep their bits and speed."""

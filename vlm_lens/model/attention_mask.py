@@ -55,6 +55,7 @@ class AttentionMask:
     is_real: Bool[Tensor, "batch key_pos"] | None
     device: torch.device
     _seen: dict[tuple[int, int], tuple[Tensor, Restriction]] = field(default_factory=dict, init=False, repr=False)
+    _indices: dict[tuple[int, ...], slice | Tensor] = field(default_factory=dict, init=False, repr=False)
 
     asking: ClassVar[None] = None
     """Every position asks (see `PackedRows`, where some give their keys and values alone)."""
@@ -76,6 +77,14 @@ class AttentionMask:
         restriction = Restriction(allowed, rows, tuple(lonely))
         self._seen[key] = (seen, restriction)  # the tensor is kept, so that its id stays its own
         return restriction
+
+    def index_of(self, rows: tuple[int, ...]) -> slice | Int[Tensor, " row"]:
+        """An index of some query rows, ascending: neighbours are a slice, others are brought to the device once."""
+        if rows and rows[-1] - rows[0] + 1 == len(rows):
+            return slice(rows[0], rows[-1] + 1)
+        if rows not in self._indices:
+            self._indices[rows] = torch.tensor(rows, dtype=torch.long, device=self.device)
+        return self._indices[rows]
 
     @cached_property
     def is_windowed(self) -> bool:

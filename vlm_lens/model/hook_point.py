@@ -23,6 +23,9 @@ class HookPoint(_tl.HookPoint):
     - A hook that returns something of another shape is refused where it happens.
     """
 
+    rows_shown: tuple[int, ...] | None = None
+    """Which query rows of the pass an activation has that passes now, ascending; None for all."""
+
     @property
     def is_idle(self) -> bool:
         """Whether nobody stands here."""
@@ -50,6 +53,31 @@ class HookPoint(_tl.HookPoint):
         return len(known) < len(self._forward_hooks) or not all(
             getattr(hook, "reads_only", False) or getattr(hook, "returns_new", False) for hook in known
         )
+
+    def rows_asked(self) -> tuple[int, ...] | None:
+        """Which query rows of the pass those that stand here look at, ascending; None for all.
+
+        A hook says so by an attribute `rows_asked`, which it is called for, and must be one that reads only.
+        """
+        found: tuple[int, ...] = ()
+        if self.is_idle:
+            return found
+        if not self.only_reads:
+            return None
+        for handle in self.fwd_hooks:
+            rows = getattr(handle.user_hook, "rows_asked", lambda: None)()
+            if rows is None:
+                return None
+            found = rows if not found or rows == found else tuple(sorted({*found, *rows}))
+        return found
+
+    def show(self, rows: tuple[int, ...], value: Tensor) -> None:
+        """Show some query rows of an activation to hooks that asked for these or fewer."""
+        self.rows_shown = rows
+        try:
+            self(value)
+        finally:
+            self.rows_shown = None
 
     def forward(self, x: Tensor) -> Tensor:
         """The activation itself, or a copy of it for hooks that might edit it in place."""

@@ -1,8 +1,8 @@
 """Where attention goes: the share that each query gives to each role or region, and to each image token."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from einops import einsum, repeat
@@ -27,17 +27,21 @@ class Asked(NamedTuple):
 
     Attributes:
         rows: of each query.
-        columns: where each query stands among those of the pass.
+        columns: where each query stands among those that are shown.
+        heads: which; None for all.
         membership: 1 where a key belongs to a group.
         image_index: the image positions of each row, in order.
         has_image: False where a row has fewer of them than another.
+        places: the rows and positions of the queries, on the CPU.
     """
 
     rows: Int[Tensor, " query"]
     columns: Int[Tensor, " query"]
+    heads: Int[Tensor, " head"] | None
     membership: Float[Tensor, "batch key_pos group"]
     image_index: Int[Tensor, "batch image_pos"]
     has_image: Bool[Tensor, "batch image_pos"]
+    places: tuple[Int[Tensor, " query"], Int[Tensor, " query"]]
 
 
 class FlowRead(NamedTuple):
@@ -83,6 +87,8 @@ class AttentionFlow(Reader):
     keeps: str = "mean"
     rest: str = field(default="other", kw_only=True)
 
+    is_local: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.keeps not in ("mean", "heads"):
@@ -113,11 +119,17 @@ class AttentionFlow(Reader):
         if sequences is not None:
             self.key_groups.check(self, sequences, self.on_empty)
 
+    def asked(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
+        """The queries, in each of its layers."""
+        names = self.hook_names(ground.model)
+        sequences = ground.sequences_at(names[0])
+        return None if sequences is None else dict.fromkeys(names, sequences.mask(self.queries))
+
     def read(self, activation: Pattern, here: Here) -> FlowRead | None:
         """The shares and the image tokens' weights of the queries that this pass runs."""
-        key = ("flow", id(self))
+        key = ("flow", id(self), here.columns, here.device)
         if key not in here.current.memo:
-            here.current.memo[key] = self._asked(here)
+            here.current.memo[key] = self._of_pass(here, activation.shape[1])
         asked: Asked = here.current.memo[key]
         if not len(asked.rows):
             return None
@@ -126,17 +138,13 @@ class AttentionFlow(Reader):
         index = repeat(asked.image_index[asked.rows], "query image -> query head image", head=weights.shape[1])
         has_image = repeat(asked.has_image[asked.rows], "query image -> query head image", head=weights.shape[1])
         maps = weights.gather(-1, index).masked_fill(~has_image, torch.nan)
-        return FlowRead(asked.rows, asked.columns + here.span.start, shares, maps)
+        return FlowRead(*asked.places, shares, maps)
 
     def weights(self, pattern: Pattern, here: Here, asked: Asked) -> Float[Tensor, "query head key_pos"]:
         """The attention of the queries asked for: of each head, or the heads' mean."""
-        of_queries = self.of_chosen_heads(pattern[asked.rows, :, asked.columns]).float()
-        return of_queries.mean(dim=1, keepdim=True) if self.keeps == "mean" else of_queries
-
-    def of_chosen_heads(self, values: Float[Tensor, "first head_index *rest"]) -> Float[Tensor, "first head *rest"]:
-        """The values of the heads asked for."""
-        chosen = heads_of(self.heads, values.shape[1])
-        return values if chosen is None else values[:, list(chosen)]
+        of_queries = pattern[asked.rows, :, asked.columns]
+        of_heads = (of_queries if asked.heads is None else of_queries[:, asked.heads]).float()
+        return of_heads.mean(dim=1, keepdim=True) if self.keeps == "mean" else of_heads
 
     def result(self, reads: Sequence[Read], record: Record) -> FlowReading:
         """The `FlowReading` of a run.
@@ -172,15 +180,23 @@ class AttentionFlow(Reader):
             images=record.images,
         )
 
-    def _asked(self, here: Here) -> Asked:
-        rows, columns = here.rows(self.queries).nonzero(as_tuple=True)
-        is_image = here.keys("image")
-        n_image = int(is_image.sum(dim=1).max())
+    def _of_pass(self, here: Here, n_heads: int) -> Asked:
+        """Worked out on the CPU, where the layout is: the device is not waited for."""
+        rows, columns = here.held(here.sequences.mask(self.queries)).nonzero(as_tuple=True)
+        is_image = here.sequences.mask("image")[:, : here.n_keys]
         # A stable sort puts the image positions first and keeps their order.
-        image_index = (~is_image).int().argsort(dim=1, stable=True)[:, :n_image]
-        has_image = is_image.gather(1, image_index)
-        membership = self.key_groups.membership(here.sequences)[:, : here.span.stop]
-        return Asked(rows, columns, membership.float().to(here.device), image_index, has_image)
+        image_index = (~is_image).int().argsort(dim=1, stable=True)[:, : int(is_image.sum(dim=1).max())]
+        membership = self.key_groups.membership(here.sequences)[:, : here.n_keys].float()
+        chosen = heads_of(self.heads, n_heads)
+        return Asked(
+            rows.to(here.device),
+            columns.to(here.device),
+            None if chosen is None else torch.tensor(chosen, dtype=torch.long, device=here.device),
+            membership.to(here.device),
+            image_index.to(here.device),
+            is_image.gather(1, image_index).to(here.device),
+            (rows, torch.tensor(here.positions, dtype=torch.long)[columns]),
+        )
 
 
 def _joined(steps: Sequence[FlowRead]) -> FlowRead:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import ClassVar
 
 import torch
 from einops import rearrange, reduce
@@ -37,6 +38,8 @@ class AttentionRollout(AttentionFlow):
 
     residual: float = field(default=0.5, kw_only=True)
 
+    is_local: ClassVar[bool] = False
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.keeps != "mean":
@@ -61,6 +64,9 @@ class AttentionRollout(AttentionFlow):
             )
             raise EmptySelectionError(f"queries of {self!r}", rule, "generated ones alone", advice)
 
+    def asked(self, ground: Ground) -> None:
+        """All: what reaches a query comes by way of every other."""
+
     def read(self, activation: Pattern, here: Here) -> FlowRead | None:
         """As `AttentionFlow`, of the product so far; None for what is generated with a cache."""
         return None if here.span.start else super().read(activation, here)
@@ -72,7 +78,7 @@ class AttentionRollout(AttentionFlow):
     def weights(self, pattern: Pattern, here: Here, asked: Asked) -> Float[Tensor, "query 1 key_pos"]:
         """The rows of the product that the queries asked for have."""
         held, key = here.current.memo, ("rollout", id(self))
-        chosen = self.of_chosen_heads(pattern)
+        chosen = pattern if asked.heads is None else pattern[:, asked.heads]
         # A query with nothing to attend to (padding) keeps itself alone.
         mean = reduce(chosen.float(), "batch head query key -> batch query key", "mean")
         identity = torch.eye(mean.shape[-1], device=mean.device)
