@@ -138,8 +138,7 @@ def growth_tables(task: dict[str, Any]) -> str:
 
 def growth_row(row: dict[str, Any]) -> tuple[str, ...]:
     taken, peaks = row["seconds"], row["peak_bytes"]
-    sweep = seconds(taken["sweep"]) if "sweep" in taken else f"left out: {row['left_out']}"
-    passes = f"{taken['sweep'] / taken['forward']:.2f}" if "sweep" in taken else ""
+    sweep, passes = seconds(taken["sweep"]), f"{taken['sweep'] / taken['forward']:.2f}"
 
     def mib(name: str) -> str:
         return "" if peaks.get(name) is None else f"{peaks[name] / MIB:,.0f}"

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from benchmarks.conditions import Blocked, Change, Condition, positions_of
-from benchmarks.rivals.rival import TOP_K, CannotDo, Output, Rival, Setup
+from benchmarks.rivals.rival import TOP_K, Output, Rival, Setup
 from vlm_lens import AttentionKnockout, HookedVLM, LensReading, LogitLens, MeanAblation
+from vlm_lens.sweeps import Generated, SweepResult
 
 
 class Ours(Rival):
@@ -50,23 +51,23 @@ class Ours(Rival):
 
     def swept_logits(self, conditions: Sequence[Condition]) -> list[Output]:
         """`last_logits` of every condition, as one sweep."""
-        swept = self._sweep({one.name: self.objects(one.changes) for one in conditions})
-        return [{"logits": swept[one.name].logits.flatten()} for one in conditions]
+        cells = self._sweep({one.name: self.objects(one.changes) for one in conditions})
+        return [{"logits": cell.logits[0]} for cell in cells]
 
     def swept_text(self, conditions: Sequence[Condition]) -> list[Output]:
         """`generated` of every condition, as one sweep."""
-        raise CannotDo("vlm.sweep generates no text yet")
+        read = Generated(max_new_tokens=self.setup.sizes.new_tokens, eos_token_id=())
+        cells = self._sweep({one.name: self.objects(one.changes) for one in conditions}, read)
+        return [{"tokens": cell.generation.tokens[0], "step_logits": cell.generation.logits[0]} for cell in cells]
 
     def swept_lens(self, conditions: Sequence[Condition]) -> list[Output]:
         """`lens` of every condition, as one sweep."""
         lenses = {one.name: self.lens_at(one.patches) for one in conditions}
-        swept = self._sweep({one.name: [*self.objects(one.changes), lenses[one.name]] for one in conditions})
-        return [lens_output(swept[one.name][lenses[one.name]]) for one in conditions]
+        cells = self._sweep({one.name: [*self.objects(one.changes), lenses[one.name]] for one in conditions}, None)
+        return [lens_output(cell[lenses[cell.name]]) for cell in cells]
 
-    def _sweep(self, conditions: dict[str, list[Any]], **options: Any) -> Any:
-        if not hasattr(self.vlm, "sweep"):
-            raise CannotDo("vlm.sweep is not in this version")
-        return self.vlm.sweep(self.inputs, conditions, **options)
+    def _sweep(self, conditions: dict[str, list[Any]], read: Any = "logits") -> SweepResult:
+        return self.vlm.sweep(self.inputs, conditions, read, shows_progress=False)
 
     def lens_at(self, patches: Sequence[int]) -> LogitLens:
         positions = list(positions_of(self.setup.sizes, patches))
