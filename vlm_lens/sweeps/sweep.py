@@ -110,7 +110,7 @@ class Sweep:
         """Some conditions together; they are kept once all of them are there."""
         shared = SharedRun.over(self._planned.only(part), self._max_rows)
         generated = self.readings.generated
-        found: Sequence[Outcome | GeneratedRun]
+        found: list[Any]
         if generated is None:
             found = shared.run(on_layer)
         else:
