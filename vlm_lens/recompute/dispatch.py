@@ -143,7 +143,9 @@ class Dispatch:
         shared = self._shared.get(str(hook.name))
         axis = position_axis(str(hook.name)) + activation.ndim
         if shared is not None and len(rows) < shared.shape[axis]:
-            index = torch.from_numpy(rows).to(activation.device)
+            index, activation = torch.from_numpy(rows).to(shared.device), activation.to(shared.device)
+            if shared.shape[1] < activation.shape[1] and axis == 2:  # a mask that heads no longer share
+                shared = shared.expand(-1, activation.shape[1], -1, -1)
             activation = shared.index_copy(axis, index, activation)
         self._show(variant, reader, activation, hook)
 

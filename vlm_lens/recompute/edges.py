@@ -53,7 +53,7 @@ class Edges:
 
     Args:
         unblocked: the rule without it.
-        blockers: for each layer what stands at its mask.
+        blockers: for each layer the writers at its mask.
     """
 
     def __init__(self, unblocked: Unblocked, blockers: Mapping[int, Sequence[Writer]]) -> None:
@@ -82,7 +82,7 @@ class Edges:
 
     def attended(self, layer: int, rows: Marked) -> Marked:
         """The positions that some rows attend to, or more than these."""
-        if self.blockers.get(layer) and self.is_known(layer):
+        if self.blockers.get(layer) and self.is_known(layer):  # another writer may open again what one has blocked
             return self.allowed(layer, np.flatnonzero(rows)).flatten(0, 2).any(dim=0).numpy()
         if not self.unblocked.is_causal:
             return np.ones_like(rows)

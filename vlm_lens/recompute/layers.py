@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments.naming.towers import Tower
+from vlm_lens.errors import HookError
 from vlm_lens.model.attention_mask import AttentionMask
 from vlm_lens.model.block import TransformerBlock
 from vlm_lens.model.key_value_cache import LayerKeysValues
@@ -72,7 +73,7 @@ class Layers:
         self.tower, self.dispatch, self.rows_of, self.edges_of = tower, dispatch, rows_of, edges_of
         self.max_rows = max_rows
         self._indices: dict[tuple[int, torch.device], tuple[Rows, Tensor]] = {}
-        self._allowed_rows: dict[tuple[int, int], tuple[Tensor, Rows, Tensor, Tensor]] = {}
+        self._allowed_rows: dict[tuple[int, int, torch.device], tuple[Tensor, Rows, Tensor, Tensor]] = {}
 
     def run(
         self,
@@ -208,7 +209,7 @@ class Layers:
             columns,
             allowed,
             seen,
-            any(part.variant.standing(name) for name in hooks),
+            len(asking) > 0 and any(part.variant.standing(name) for name in hooks),
         )
 
     def _allowed(self, edges: Edges, part: Part, layer: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -220,7 +221,8 @@ class Layers:
         else:
             plain = edges.unblocked.allowed(layer, part.asking)
             found = plain & self.dispatch.applied(part.variant, edges_hook(edges, name), plain, part.asking)
-        key = (id(found), id(part.entered))
+            _check_none_is_alone(name, part, plain, found)
+        key = (id(found), id(part.entered), device)
         if key not in self._allowed_rows:
             found_here = found[..., : self.n_shared]
             seen = found_here.flatten(0, 2).any(dim=0)
@@ -234,6 +236,15 @@ class Layers:
         if key not in self._indices:
             self._indices[key] = (rows, torch.from_numpy(rows).to(device))  # kept, so that its id stays its own
         return self._indices[key][1]
+
+
+def _check_none_is_alone(name: str, part: Part, before: Tensor, left: Tensor) -> None:
+    """Raise if a writer of the mask has left a query without a key, as in any run."""
+    lonely = (before.any(dim=-1) & ~left.any(dim=-1)).flatten(0, -2).any(dim=0)
+    if bool(lonely.any()):
+        got = f"none for query position {', '.join(map(str, part.asking[lonely.numpy()][:8]))}"
+        advice = "Leave each query itself, or the first position, to attend to."
+        raise HookError(f"Hook on {name}", "every query to keep at least one key", got, advice)
 
 
 def edges_hook(edges: Edges, name: str) -> Any:

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_lens.model.vision import selected_features
 from vlm_lens.recompute.dispatch import Dispatch, Part
 from vlm_lens.recompute.layers import Layers
 from vlm_lens.recompute.planned import Planned
@@ -25,11 +26,16 @@ def pictures_seen(
     for variant in variants:
         _start(planned, dispatch, variant, pixels)
     dispatch.forget()
-    layers = Layers(planned.towers["vision"], dispatch, lambda one: one.vision, lambda one: one.vision_edges, max_rows)
-    stream = layers.run(stream, None, variants, planned.sizes.depth)
+    if planned.sizes.n_depths > 1:  # whoever acts in the tower is run in full
+        features = selected_features(model.vision, pixels, model.features, model.behind_features)
+    else:
+        layers = Layers(
+            planned.towers["vision"], dispatch, lambda one: one.vision, lambda one: one.vision_edges, max_rows
+        )
+        features = layers.run(stream, None, variants, planned.sizes.depth)[:, planned.first_feature :]
     with dispatch.shared():
-        vectors = cast(Tensor, model.projector(stream[:, planned.first_feature :]))
-    _project(planned, dispatch, variants, stream)
+        vectors = cast(Tensor, model.projector(features))
+    _project(planned, dispatch, variants, features)
     dispatch.forget()
     return vectors
 
@@ -50,14 +56,15 @@ def _start(planned: Planned, dispatch: Dispatch, variant: Variant, pixels: Tenso
     variant.stream, variant.stream_rows = own[:, torch.from_numpy(rows).to(own.device)], rows
 
 
-def _project(planned: Planned, dispatch: Dispatch, variants: Sequence[Variant], stream: Tensor) -> None:
+def _project(planned: Planned, dispatch: Dispatch, variants: Sequence[Variant], shared: Tensor) -> None:
     """Through the projector, the features of each variant that differ."""
     first = planned.first_feature
+    places = np.arange(first, first + planned.sizes.features)
     for variant in variants:
         variant.features = None
         rows = variant.features_changed
         if not len(rows):
             continue
-        features = variant.own_rows(stream, np.arange(stream.shape[1]), rows + first)
+        features = variant.own_rows(shared, places, rows + first)
         with dispatch.passing([Part(variant, rows, rows)]):
             variant.features = planned.model.projector(features)

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
-from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.attachments.attachment import Attachment, Writer
 from vlm_lens.attachments.edge_blocker import EdgeBlocker
 from vlm_lens.attachments.naming.towers import towers_of
 from vlm_lens.attachments.running.ground import Ground
@@ -111,7 +111,7 @@ class Planned:
         for layer in range(about.tower.transformer.cfg.n_layers):
             standing = variant.standing(about.tower.hook_name(layer, "attn.hook_mask"))
             if standing:
-                blockers[layer] = [one for one in standing if isinstance(one, EdgeBlocker)]
+                blockers[layer] = [one for one in standing if isinstance(one, Writer)]
         return Edges(about, blockers)
 
     @cached_property
@@ -130,8 +130,9 @@ class Planned:
             return Sizes(0, 0, self.n)
         n_class = int(bool(self.model.vision.cfg.has_class_token))
         n_patches = self.current.pictures.grid.n_patches
-        depth = max(self.model.features.depths(self.model.vision.cfg.n_layers))
-        return Sizes(n_class + n_patches, n_patches + self.model.n_class_tokens, self.n, n_class, depth)
+        depths = self.model.features.depths(self.model.vision.cfg.n_layers)
+        n_features = n_patches + self.model.n_class_tokens
+        return Sizes(n_class + n_patches, n_features, self.n, n_class, max(depths), len(depths))
 
     @property
     def first_feature(self) -> int:

@@ -26,6 +26,7 @@ class Sizes:
         decoder: of the sequence.
         n_class_tokens: positions of the tower before the first patch.
         depth: the layers of the tower that feed the projector.
+        n_depths: how many layers of the tower the projector is given.
     """
 
     vision: int
@@ -33,6 +34,7 @@ class Sizes:
     decoder: int
     n_class_tokens: int = 0
     depth: int = 0
+    n_depths: int = 1
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,6 +115,8 @@ def _marked(reach: Reach, one: Attachment, names: Sequence[str], ground: Ground,
         station = station_of(ground.model, name)
         if station is None:
             return f"{name} lies off the way"
+        if station.stage in ("patches", "vision") and sizes.n_depths > 1:
+            return "the projector is given several layers of the tower"
         if station.stage == "vision" and station.layer >= sizes.depth:
             if isinstance(one, Writer):
                 continue  # it feeds nothing
