@@ -34,7 +34,7 @@ class Options:
     """
 
     n_rounds: int = 5
-    seconds: float | None = 6.0
+    seconds: float | None = 2.0
 
 
 @dataclass(eq=False)

@@ -40,9 +40,10 @@ class Ours(Rival):
     def last_logits(self, changes: Sequence[Change]) -> Output:
         return {"logits": self.vlm.run(self.inputs, *self.objects(changes), only_last=True).logits[0, -1]}
 
-    def generated(self, changes: Sequence[Change]) -> Output:
+    def generated(self, changes: Sequence[Change], *, static_cache: bool = False) -> Output:
         objects, n_new = self.objects(changes), self.setup.sizes.new_tokens
-        run = self.vlm.generate(self.inputs, *objects, max_new_tokens=n_new, eos_token_id=())
+        options: dict[str, Any] = dict(max_new_tokens=n_new, eos_token_id=(), static_cache=static_cache)
+        run = self.vlm.generate(self.inputs, *objects, **options)
         return {"tokens": run.tokens[0], "step_logits": run.logits[0]}
 
     def lens(self, changes: Sequence[Change], patches: Sequence[int]) -> Output:

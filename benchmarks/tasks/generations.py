@@ -6,7 +6,9 @@ from benchmarks.tasks.task import Task, text_of
 
 
 def generation(sizes: Sizes) -> Task:
-    return Task("generation", f"{sizes.new_tokens} greedy tokens", (PLAIN,), text_of, n_new=sizes.new_tokens)
+    fixed = {"static cache": lambda ours, condition: ours.generated(condition.changes, static_cache=True)}
+    what = f"{sizes.new_tokens} greedy tokens"
+    return Task("generation", what, (PLAIN,), text_of, variants=fixed, n_new=sizes.new_tokens)
 
 
 def generation_blocked(sizes: Sizes) -> Task:
