@@ -29,6 +29,10 @@ class RotaryAngles(NamedTuple):
         """The angles of some positions."""
         return RotaryAngles(self.cos[:, columns], self.sin[:, columns])
 
+    def after(self, n_before: int) -> "RotaryAngles":
+        """The angles of all positions but the first ones."""
+        return RotaryAngles(self.cos[:, n_before:], self.sin[:, n_before:]) if n_before else self
+
 
 def rotated(
     heads: Float[Tensor, "batch pos head_index d_head"], angles: RotaryAngles

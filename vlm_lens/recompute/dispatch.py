@@ -16,6 +16,7 @@ from vlm_lens.attachments.running.rows_asked import is_local
 from vlm_lens.errors import HookError
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.hooked_root import position_axis
+from vlm_lens.recompute.prefix import Keeping, Prefix, is_shown
 from vlm_lens.recompute.stations import station_of
 from vlm_lens.recompute.variant import Rows, Variant
 
@@ -53,9 +54,19 @@ class Dispatch:
         model: the whole model.
         variants: the conditions; those whose `at` is empty are what the shared run is.
         current: the pass.
+        prefix: what an earlier run has computed of the first positions, which pass no layer here.
+        keeping: is told what readers were shown of the run that nothing was done to.
     """
 
-    def __init__(self, model: Any, variants: Sequence[Variant], current: CurrentPass) -> None:
+    def __init__(
+        self,
+        model: Any,
+        variants: Sequence[Variant],
+        current: CurrentPass,
+        prefix: Prefix | None = None,
+        keeping: Keeping | None = None,
+    ) -> None:
+        self.prefix, self.keeping = prefix, keeping
         self.model, self.variants, self.current = model, variants, current
         self.names = [name for name in model.hook_dict if any(one.standing(name) for one in variants)]
         self._stations = {name: station_of(model, name) for name in self.names}
@@ -98,6 +109,10 @@ class Dispatch:
         name = str(hook.name)
         if self._parts is None:
             if name in self._with_readers:
+                if self.prefix is not None and is_shown(self.model, name):
+                    activation = self.prefix.shown_before(name, activation)
+                if self.keeping is not None:
+                    self.keeping.show(name, activation)
                 self._shared[name] = activation.detach()
                 self._read_shared(activation, hook)
             return None

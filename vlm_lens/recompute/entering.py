@@ -14,8 +14,20 @@ from vlm_lens.recompute.rows import TowerRows
 from vlm_lens.recompute.variant import NONE, Variant
 
 
-def entered(planned: Planned, dispatch: Dispatch, max_rows: int) -> Float[Tensor, "batch pos d_model"]:
-    """The shared stream before the first layer; a variant with rows of its own there holds them as its `stream`."""
+def entered(
+    planned: Planned, dispatch: Dispatch, max_rows: int, vectors: Float[Tensor, "image patch d_model"] | None = None
+) -> tuple[Float[Tensor, "batch pos d_model"], Float[Tensor, "image patch d_model"] | None]:
+    """The shared stream before the first layer; a variant with rows of its own there holds them as its `stream`.
+
+    Args:
+        planned: what runs.
+        dispatch: stands at the hooks.
+        max_rows: rows of variants that pass a layer together.
+        vectors: of the pictures, where an earlier run has made them.
+
+    Returns:
+        The stream, and the vectors of the pictures, if there are any.
+    """
     model = planned.model
     tokens = planned.entries.input_ids.to(model.embed.W_E.device)
     if not isinstance(model, JoinedTransformer):
@@ -24,9 +36,10 @@ def entered(planned: Planned, dispatch: Dispatch, max_rows: int) -> Float[Tensor
         for variant in planned.in_parts:
             _start(dispatch, variant, stream, model.hook_embed)
         dispatch.forget()
-        return stream
+        return stream, None
     pixels = planned.entries.pixel_values
-    vectors = None if pixels is None else pictures_seen(planned, dispatch, pixels, max_rows)
+    if vectors is None and pixels is not None:
+        vectors = pictures_seen(planned, dispatch, pixels, max_rows)
     with dispatch.shared():
         stream = cast(Tensor, model.hook_embed(model.merged(tokens, vectors)))
     for variant in planned.in_parts:
@@ -37,7 +50,7 @@ def entered(planned: Planned, dispatch: Dispatch, max_rows: int) -> Float[Tensor
         _start(dispatch, variant, whole, model.hook_embed)
         variant.features = None
     dispatch.forget()
-    return stream
+    return stream, vectors
 
 
 def _start(dispatch: Dispatch, variant: Variant, whole: Tensor, hook_embed: torch.nn.Module) -> None:

@@ -21,18 +21,26 @@ from vlm_lens.model.rotary import RotaryAngles
 from vlm_lens.model.scaled_attention import attention_pattern, attention_scores, fused_attention, read_by
 from vlm_lens.recompute.dispatch import Dispatch, Part
 from vlm_lens.recompute.edges import Edges
+from vlm_lens.recompute.prefix import KeysValues, Prefix
 from vlm_lens.recompute.rows import TowerRows
 from vlm_lens.recompute.variant import Rows, Variant
 
 
 class HeldKeysValues(LayerKeysValues):
-    """The keys and values of one pass through one layer, for others to read."""
+    """The keys and values of one pass through one layer, for others to read.
 
-    def __init__(self) -> None:
+    Args:
+        before: those of the positions before, of another run.
+    """
+
+    def __init__(self, before: KeysValues | None = None) -> None:
         super().__init__(0)
+        self.before = before
 
     def extended(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """The new ones, as there are no others."""
+        """The new ones, after those before."""
+        if self.before is not None:
+            k, v = (torch.cat((old.to(new.device), new), dim=2) for old, new in zip(self.before, (k, v), strict=True))
         self.keys, self.values = k, v
         return k, v
 
@@ -43,11 +51,13 @@ class LayerDone:
 
     Attributes:
         layer: which.
+        stream: before it, of the run that nothing was done to; after a prefix perhaps of the positions there alone.
         shared: keys and values of the run that nothing was done to.
         packs: for each pack of variants their parts, and the keys and values of their own rows.
     """
 
     layer: int
+    stream: Float[Tensor, "batch pos d_model"]
     shared: HeldKeysValues
     packs: Sequence[tuple[Sequence[Part], HeldKeysValues]]
 
@@ -83,22 +93,26 @@ class Layers:
         n_layers: int,
         ending: Rows | None = None,
         on_layer: Callable[[LayerDone], None] = lambda done: None,
+        prefix: Prefix | None = None,
     ) -> Float[Tensor, "batch asking_pos d_model"]:
         """The shared stream after the layers; each variant's own is left in it.
 
         Args:
-            stream: of all positions before the first layer.
+            stream: of all positions before the first layer, those of the prefix left out.
             is_real: which are no padding; None if all are.
             variants: with their `stream` before the first layer, where they have one.
             n_layers: how many layers to run.
             ending: the rows of the shared run that are wanted after the last layer; None for all.
             on_layer: is told of each layer.
+            prefix: what an earlier run has computed of the first positions.
         """
-        transformer, self.n_shared = self.tower.transformer, stream.shape[1]
-        positions = Positions.after(None, stream.shape[0], stream.shape[1], is_real, stream.device)
+        transformer, n_before = self.tower.transformer, 0 if prefix is None else prefix.n_positions
+        self.n_shared = n_before + stream.shape[1]
         angles = None
         if transformer.rotary is not None:
-            angles = RotaryAngles.of(*transformer.rotary(stream, positions.ids))
+            whole = Positions(stream.shape[0], self.n_shared, 0, is_real, stream.device)
+            angles = RotaryAngles.of(*transformer.rotary(stream, whole.ids))
+        positions = Positions(stream.shape[0], stream.shape[1], n_before, is_real, stream.device)
         masks = positions.masks(transformer.cfg)
         for layer in range(n_layers):
             block = cast(TransformerBlock, transformer.blocks[layer])
@@ -108,15 +122,16 @@ class Layers:
                 masks = {window: mask.to(device) for window, mask in masks.items()}
             mask = masks[transformer.cfg.window_sizes[layer]]
             is_cut = ending is not None and layer == n_layers - 1 and not self._is_watched(layer)
-            held, left = HeldKeysValues(), stream
+            held = HeldKeysValues(None if prefix is None else prefix.layers[layer])
+            left = stream if prefix is None else prefix.continued(layer, stream)
             with self.dispatch.shared():
                 rows = self._cut(mask, cast(Rows, ending)) if is_cut else mask
-                stream = block(left, rows, angles, held)
+                stream = block(stream, rows, None if angles is None else angles.after(n_before), held)
             packs = list(self._variants_through(layer, block, left, held, angles, variants))
             self.dispatch.forget()
-            on_layer(LayerDone(layer, held, packs))
+            on_layer(LayerDone(layer, left, held, packs))
         if ending is not None and stream.shape[1] != len(ending):
-            stream = stream[:, self._index(ending, stream.device)]
+            stream = stream[:, self._index(ending, stream.device) - n_before]
         return stream
 
     def _is_watched(self, layer: int) -> bool:
@@ -127,7 +142,7 @@ class Layers:
     def _cut(self, mask: AttentionMask, ending: Rows) -> PackedRows:
         """The last layer of the shared run: every row gives its keys and values, and some go on."""
         n = mask.n_keys
-        index = self._index(ending, mask.device)
+        index = self._index(ending, mask.device) - (n - mask.n_queries)
         everything = torch.arange(n, device=mask.device)
         own = PackedVariant(
             slice(0, n), slice(0, len(ending)), everything, mask.allowed[:, :, index], torch.zeros(n, dtype=torch.bool)
@@ -185,12 +200,13 @@ class Layers:
             yield pack
 
     def _entered(self, variant: Variant, entered: Rows, shared: Tensor) -> Tensor:
-        """A variant's rows of the stream as they enter a layer."""
+        """A variant's rows of the stream as they enter a layer; the shared stream may lack the prefix's."""
+        first = self.n_shared - shared.shape[1]
         if variant.stream_rows is entered and variant.stream is not None:
             return variant.stream.to(shared.device)
         if variant.stream is None:
-            return shared[:, self._index(entered, shared.device)]
-        return variant.own_rows(shared, np.arange(shared.shape[1]), entered)
+            return shared[:, self._index(entered, shared.device) - first]
+        return variant.own_rows(shared, np.arange(first, self.n_shared), entered)
 
     def _packed(self, part: Part, layer: int, columns: Tensor, device: torch.device) -> PackedVariant:
         """A part as the attention of this layer is told of it."""

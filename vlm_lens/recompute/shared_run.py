@@ -12,11 +12,13 @@ from torch import Tensor
 from vlm_lens.attachments.attachment import Attachment
 from vlm_lens.attachments.running.session import Session
 from vlm_lens.layout import Selector
+from vlm_lens.recompute.beginning import Beginning
 from vlm_lens.recompute.dispatch import Dispatch
 from vlm_lens.recompute.ending import finish
 from vlm_lens.recompute.entering import entered
 from vlm_lens.recompute.layers import LayerDone, Layers
 from vlm_lens.recompute.planned import Planned
+from vlm_lens.recompute.prefix import Keeping, Prefix, beginning_of
 from vlm_lens.recompute.variant import Variant
 
 MAX_ROWS = 4096
@@ -46,6 +48,11 @@ class SharedRun:
         wanted: the positions whose logits are wanted; None for none at all.
         max_rows: see `MAX_ROWS`.
         n_expected: how many tokens will be generated: their positions may be named.
+        prefix: what an earlier run has kept: as much of it is used as this run begins alike, and nothing if that is not
+            exact.
+
+    Attributes:
+        kept: after a run that was to keep it, what it has computed of how it begins.
 
     Raises:
         VlmLensError: before anything runs, for an object that cannot act on these inputs.
@@ -60,34 +67,55 @@ class SharedRun:
         *,
         max_rows: int = MAX_ROWS,
         n_expected: int = 0,
+        prefix: Prefix | None = None,
     ) -> None:
         self.planned, self.max_rows = Planned(model, inputs, conditions, wanted, n_expected=n_expected), max_rows
+        self._continue(prefix)
+
+    def _continue(self, prefix: Prefix | None) -> None:
+        """Use what is of use of a prefix: its keys and values, and the vectors of its pictures."""
+        self.kept: Prefix | None = None
+        has_use = prefix is not None and bool(self.planned.in_parts)
+        self.prefix = prefix.for_run(self.planned) if prefix is not None and has_use else None
+        self.vectors = prefix.vectors_for(self.planned) if prefix is not None and has_use else None
+
+    @property
+    def beginning(self) -> Beginning:
+        """How it begins."""
+        return beginning_of(self.planned)
 
     @torch.no_grad()
-    def run(self, on_layer: Callable[[LayerDone], None] = lambda done: None) -> list[Outcome]:
+    def run(self, on_layer: Callable[[LayerDone], None] = lambda done: None, keep: int = 0) -> list[Outcome]:
         """Every condition's outcome, in order.
 
         Args:
             on_layer: is told of each layer of the decoder.
+            keep: how many of the first positions another run may share: `kept` then holds what it needs.
         """
         planned = self.planned
         if planned.in_parts:
-            dispatch = Dispatch(planned.model, planned.in_parts, planned.current)
+            keeping = Keeping(planned, keep) if keep else None
+            dispatch = Dispatch(planned.model, planned.in_parts, planned.current, self.prefix, keeping)
             with dispatch.standing():
-                self._run_together(dispatch, on_layer)
+                self._run_together(dispatch, on_layer if keeping is None else _besides(keeping, on_layer))
+            self.kept = None if keeping is None else keeping.kept()
         return [self._in_full(one) if one.reach.why_in_full else self._outcome(one) for one in planned.variants]
 
     def _run_together(self, dispatch: Dispatch, on_layer: Callable[[LayerDone], None]) -> None:
         planned, n_rows = self.planned, self.planned.n_shared_rows
-        stream = entered(planned, dispatch, self.max_rows)[:, :n_rows]
+        n_before = 0 if self.prefix is None else self.prefix.n_positions
+        stream, vectors = entered(planned, dispatch, self.max_rows, self.vectors)
+        if dispatch.keeping is not None:
+            dispatch.keeping.vectors = vectors
+        stream = stream[:, n_before:n_rows]
         layers = Layers(
             planned.decoder.tower, dispatch, lambda one: one.decoder, lambda one: one.decoder_edges, self.max_rows
         )
         is_real = None if planned.is_real is None else planned.is_real[:, :n_rows]
         is_cut = planned.wanted.any() and not planned.ends_are_watched
-        rows = np.flatnonzero(planned.wanted) if is_cut else np.arange(n_rows)
+        rows = np.flatnonzero(planned.wanted) if is_cut else np.arange(n_before, n_rows)
         ending = rows if is_cut else None
-        stream = layers.run(stream, is_real, planned.in_parts, planned.n_layers, ending, on_layer)
+        stream = layers.run(stream, is_real, planned.in_parts, planned.n_layers, ending, on_layer, self.prefix)
         if planned.wanted.any() or planned.ends_are_watched:
             finish(planned, dispatch, stream, rows, self.max_rows)
 
@@ -100,3 +128,14 @@ class SharedRun:
         run = self.planned.model.run(self.planned.inputs, *variant.session.objects)
         index = torch.from_numpy(np.flatnonzero(self.planned.wanted)).to(run.logits.device)
         return Outcome(run.logits[:, index] if len(index) else None, run.session)
+
+
+def _besides(keeping: Keeping, on_layer: Callable[[LayerDone], None]) -> Callable[[LayerDone], None]:
+    """What is told of each layer, and of what is kept besides."""
+
+    def told(done: LayerDone) -> None:
+        assert done.shared.keys is not None and done.shared.values is not None
+        keeping.layer_done(done.stream, done.shared.keys, done.shared.values)
+        on_layer(done)
+
+    return told
