@@ -52,6 +52,11 @@ class AttentionKnockout(EdgeBlocker):
         return blocked | rectangle(is_key[:, rows], is_query) if self.bidirectional else blocked
 
     def losing(self, layer: int, sequences: Sequences) -> Bool[Tensor, "batch query_pos"]:
-        """The queries, and the keys if the way back is blocked too."""
-        is_query = sequences.mask(self.queries)
-        return is_query | sequences.mask(self.keys) if self.bidirectional else is_query
+        """The queries, and the keys if the way back is blocked too; in a causal tower those that come after one."""
+        is_query, is_key = sequences.mask(self.queries), sequences.mask(self.keys)
+        losing = is_query & self._seen_from(is_key)
+        return losing | (is_key & self._seen_from(is_query)) if self.bidirectional else losing
+
+    def _seen_from(self, keys: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
+        """True where some of these keys can be seen from."""
+        return keys.any(dim=1, keepdim=True) if self.tower == "vision" else keys.cummax(dim=1).values

@@ -98,8 +98,8 @@ class TopKContext(EdgeBlocker):
         return rectangle(is_query[:, queries.start : queries.stop], is_hidden[:, : queries.stop])
 
     def losing(self, layer: int, sequences: Sequences) -> Bool[Tensor, "batch query_pos"]:
-        """The queries."""
-        return sequences.mask(self.queries)
+        """The queries that come after an image token."""
+        return sequences.mask(self.queries) & sequences.mask("image").cummax(dim=1).values
 
     def expected(self, layer: int, sequences: Sequences, row: int) -> list[tuple[Any, Any]] | None:
         """Queries and the image tokens that they lose, token by token, for `run.verify()`; None for a random draw."""
