@@ -156,15 +156,21 @@ class HookedRoot(_tl.HookedRootModule):
         """
         outer, self.context_level = self.context_level, next(_levels)
         level = self.context_level
+        points: list[HookPoint] = []
         try:
             for name, hook in fwd_hooks:
+                points += self._points(name)
                 self.add_hook(name, hook, "fwd", level=level)
             for name, hook in bwd_hooks:
+                points += self._points(name)
                 self.add_hook(name, hook, "bwd", level=level)
             yield self
         finally:
             if reset_hooks_end:
-                self.reset_hooks(clear_contexts, including_permanent=False, level=level)
+                for point in points:  # and not every point of the model, which costs a generation more than its steps
+                    point.remove_hooks("both", including_permanent=False, level=level)
+                if clear_contexts:
+                    self.clear_contexts()
             self.context_level = outer
 
     def run_with_hooks(
