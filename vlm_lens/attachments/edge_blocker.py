@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any, ClassVar
 
 import torch
@@ -18,6 +19,9 @@ from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import EmptySelectionError
 from vlm_lens.model.hook_point import MaskHookPoint
 from vlm_lens.model.positions import Positions
+
+_NO_EDGES = ("layers", "heads", "name", "on_empty")
+"""Fields that say where edges are taken away, and not which."""
 
 
 class EdgeBlocker(Writer):
@@ -58,6 +62,14 @@ class EdgeBlocker(Writer):
         """Whether `blocked` depends on the layer; if not, it is worked out once a pass."""
         return False
 
+    def edges_key(self, layer: int) -> tuple[Any, ...]:
+        """Blockers that are held and have equal keys take away the same edges in all heads that they choose."""
+        where = layer if self.edges_differ_by_layer() else None
+        if where is not None or not (self.blocks_rectangle and declares(self, "blocks_rectangle", "blocked")):
+            return id(self), where
+        values = [getattr(self, one.name) for one in fields(self) if one.name not in _NO_EDGES]
+        return (type(self), *(one if isinstance(one, str | bool) else id(one) for one in values))
+
     def losing(self, layer: int, sequences: Sequences) -> Bool[Tensor, "batch query_pos"]:
         """True at the queries that may lose a key; a subclass may know it without asking `blocked`."""
         return self.blocked(layer, sequences, range(sequences.n_positions)).any(dim=-1)
@@ -73,14 +85,14 @@ class EdgeBlocker(Writer):
         sequences = ground.planned.sequences(tower.name)  # type: ignore[arg-type]
         if sequences is None or not declares(self, "blocked", "write"):
             return None
-        found: dict[int | None, Tensor] = {}
-        touched = {}
+        memo, touched = ground.planned.memo, {}
         for name in self.hook_names(ground.model):
             layer = ground.model.hook_dict[name].layer()
-            kind = layer if self.edges_differ_by_layer() else None
-            if kind not in found:
-                found[kind] = self.known_losing(layer, sequences)
-            touched[name] = found[kind]
+            assert layer is not None
+            key = ("losing", tower.name, *self.edges_key(layer))
+            if key not in memo:
+                memo[key] = self.known_losing(layer, sequences)
+            touched[name] = memo[key]
         return touched
 
     def hook_names(self, model: Any) -> list[str]:
@@ -123,11 +135,15 @@ class EdgeBlocker(Writer):
         windows = tower.transformer.cfg.window_sizes
         # Layers with one window and the same edges need one look.
         alike = depths if self.edges_differ_by_layer() else {windows[layer]: layer for layer in depths}.values()
+        memo = ground.planned.memo
         for layer in alike:
-            span = span_of(self.known_losing(layer, sequences), tower)
-            if span and bool(
-                (self.blocked(layer, sequences, span) & allowed_edges(tower, sequences, layer, span)).any()
-            ):
+            key = ("blocks", tower.name, windows[layer], *self.edges_key(layer))
+            if key not in memo:
+                span = span_of(self.known_losing(layer, sequences), tower)
+                memo[key] = bool(span) and bool(
+                    (self.blocked(layer, sequences, span) & allowed_edges(tower, sequences, layer, span)).any()
+                )
+            if memo[key]:
                 return
         raise EmptySelectionError(
             f"{self!r} blocks nothing", "edges that causality and padding allow", "none among those that it names"

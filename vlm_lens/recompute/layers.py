@@ -22,6 +22,7 @@ from vlm_lens.model.scaled_attention import attention_pattern, attention_scores,
 from vlm_lens.recompute.dispatch import Dispatch, Part
 from vlm_lens.recompute.edges import Edges
 from vlm_lens.recompute.prefix import KeysValues, Prefix
+from vlm_lens.recompute.recent import Recent
 from vlm_lens.recompute.rows import TowerRows
 from vlm_lens.recompute.variant import Rows, Variant
 
@@ -83,7 +84,7 @@ class Layers:
         self.tower, self.dispatch, self.rows_of, self.edges_of = tower, dispatch, rows_of, edges_of
         self.max_rows = max_rows
         self._indices: dict[tuple[int, torch.device], tuple[Rows, Tensor]] = {}
-        self._allowed_rows: dict[tuple[int, int, torch.device], tuple[Tensor, Rows, Tensor, Tensor]] = {}
+        self._allowed_rows: Recent[tuple[Tensor, Rows, Tensor, Tensor]] = Recent()
 
     def run(
         self,
@@ -129,6 +130,7 @@ class Layers:
                 stream = block(stream, rows, None if angles is None else angles.after(n_before), held)
             packs = list(self._variants_through(layer, block, left, held, angles, variants))
             self.dispatch.forget()
+            self._turn(variants)
             on_layer(LayerDone(layer, left, held, packs))
         if ending is not None and stream.shape[1] != len(ending):
             stream = stream[:, self._index(ending, stream.device) - n_before]
@@ -239,12 +241,19 @@ class Layers:
             found = plain & self.dispatch.applied(part.variant, edges_hook(edges, name), plain, part.asking)
             _check_none_is_alone(name, part, plain, found)
         key = (id(found), id(part.entered), device)
-        if key not in self._allowed_rows:
-            found_here = found[..., : self.n_shared]
-            seen = found_here.flatten(0, 2).any(dim=0)
-            seen[torch.from_numpy(part.entered)] = False
-            self._allowed_rows[key] = (found, part.entered, found_here.to(device), seen)
-        return self._allowed_rows[key][2:]
+        return self._allowed_rows.get(key, lambda: self._held(found, part.entered, device))[2:]
+
+    def _held(self, found: Tensor, entered: Rows, device: torch.device) -> tuple[Tensor, Rows, Tensor, Tensor]:
+        found_here = found[..., : self.n_shared]
+        seen = found_here.flatten(0, 2).any(dim=0)
+        seen[torch.from_numpy(entered)] = False
+        return found, entered, found_here.to(device), seen  # the first two are kept, so that their ids stay their own
+
+    def _turn(self, variants: Sequence[Variant]) -> None:
+        """A layer has ended: masks that it did not need are let go of."""
+        self._allowed_rows.turn()
+        for about in {edges.unblocked for one in variants if (edges := self.edges_of(one)) is not None}:
+            about.recent.turn()
 
     def _index(self, rows: Rows, device: torch.device) -> Tensor:
         """A list of rows as a tensor of a device; lists that are one object are brought there once."""

@@ -21,7 +21,7 @@ from vlm_lens.layout import Selector
 from vlm_lens.model.joined import JoinedTransformer
 from vlm_lens.recompute.edges import Edges, Unblocked
 from vlm_lens.recompute.reach import Reach, Sizes
-from vlm_lens.recompute.rows import Marked, Marks, TowerRows, rows_of
+from vlm_lens.recompute.rows import Marked, Marks, TowerRows, differing_rows, rows_of
 from vlm_lens.recompute.variant import Rows, Variant
 
 
@@ -78,15 +78,15 @@ class Planned:
         features = reach.written.projector.copy()
         is_in_tower = self.vision is not None and (reach.written.vision.is_any or reach.read.vision.is_any)
         if self.vision is not None and is_in_tower:
-            variant.vision_edges = self._edges(self.vision, variant)
-            everything = np.ones(sizes.vision, dtype=bool)
-            changed = self._rows(self.vision, reach, variant.vision_edges, everything).is_changed
-            features |= changed[self.first_feature :]
+            variant.vision_edges = self._edges(self.vision, variant, reach.written.vision)
+            changed = differing_rows(sizes.depth, self.vision.is_causal, reach.written.vision)
+            features |= changed[-1].left[self.first_feature :] if changed else False
         written = _with_start(reach.written.decoder, self._in_decoder(features))
-        variant.decoder_edges = self._edges(self.decoder, variant)
+        variant.decoder_edges = self._edges(self.decoder, variant, reach.written.decoder)
         wanted = self.wanted | reach.read.final
         variant.decoder = rows_of(
-            self.n_layers, self.decoder.is_causal, written, reach.read.decoder, wanted, variant.decoder_edges.attended
+            self.n_layers, self.decoder.is_causal, written, reach.read.decoder, wanted, variant.decoder_edges.attended,
+            variant.decoder_edges.kind
         )
         is_ending = (variant.decoder.is_changed | reach.written.final) & wanted
         variant.ending = np.flatnonzero(is_ending)
@@ -104,15 +104,15 @@ class Planned:
 
     def _rows(self, about: Unblocked, reach: Reach, edges: Edges, wanted: Marked) -> TowerRows:
         depth, is_causal = self.sizes.depth, about.is_causal
-        return rows_of(depth, is_causal, reach.written.vision, reach.read.vision, wanted, edges.attended)
+        return rows_of(depth, is_causal, reach.written.vision, reach.read.vision, wanted, edges.attended, edges.kind)
 
-    def _edges(self, about: Unblocked, variant: Variant) -> Edges:
-        blockers = {}
-        for layer in range(about.tower.transformer.cfg.n_layers):
-            standing = variant.standing(about.tower.hook_name(layer, "attn.hook_mask"))
-            if standing:
+    def _edges(self, about: Unblocked, variant: Variant, written: Marks) -> Edges:
+        blockers, start = {}, about.tower.hook_name(0, "").removesuffix("0.")
+        for name, standing in variant.reach.at.items():
+            if name.startswith(start) and name.endswith("attn.hook_mask"):
+                layer = int(name.removeprefix(start).partition(".")[0])
                 blockers[layer] = [one for one in standing if isinstance(one, Writer)]
-        return Edges(about, blockers)
+        return Edges(about, blockers, written.asking)
 
     @cached_property
     def n_layers(self) -> int:

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
 from torch import Tensor
 
 from vlm_lens.attachments.attachment import Attachment, Reader, Writer
-from vlm_lens.attachments.naming.towers import place_of
 from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.attachments.running.session import Session
 from vlm_lens.recompute.rows import Marked, Marks
@@ -112,7 +110,7 @@ def _marked(reach: Reach, one: Attachment, names: Sequence[str], ground: Ground,
         return f"{one.label} runs the model again"
     folded: dict[int, Marked] = {}
     for name in names:
-        station = station_of(ground.model, name)
+        station = _station_at(name, ground)
         if station is None:
             return f"{name} lies off the way"
         if station.stage in ("patches", "vision") and sizes.n_depths > 1:
@@ -126,8 +124,17 @@ def _marked(reach: Reach, one: Attachment, names: Sequence[str], ground: Ground,
             continue
         if id(rows[name]) not in folded:
             folded[id(rows[name])] = rows[name].any(dim=0).numpy()
-        side.mark(station, _of_model(folded[id(rows[name])], ground.model, name, sizes), sizes)
+        side.mark(station, _of_model(folded[id(rows[name])], station, sizes), sizes)
     return ""
+
+
+def _station_at(name: str, ground: Ground) -> Station | None:
+    """Where a hook stands; told once for all conditions."""
+    memo, key = ground.planned.memo, ("station", name)
+    if key not in memo:
+        memo[key] = station_of(ground.model, name)
+    station: Station | None = memo[key]
+    return station
 
 
 def _everything(station: Station, sizes: Sizes) -> Marked:
@@ -138,6 +145,6 @@ def _everything(station: Station, sizes: Sizes) -> Marked:
     return np.ones(n, dtype=bool)
 
 
-def _of_model(rows: Marked, model: Any, name: str, sizes: Sizes) -> Marked:
+def _of_model(rows: Marked, station: Station, sizes: Sizes) -> Marked:
     """Rows as long as their station: those still to be generated are none yet."""
-    return rows[: sizes.decoder] if place_of(model, name) == "decoder" else rows
+    return rows[: sizes.decoder] if station.stage in ("decoder", "final") else rows

@@ -1,7 +1,8 @@
 """Which rows of a variant must be computed in each layer of a tower, and no others."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -38,9 +39,9 @@ class Marks:
         """Mark rows of a layer, besides those marked."""
         by_layer[layer] = by_layer[layer] | rows if layer in by_layer else rows
 
-    def at(self, by_layer: Mapping[int, Marked], layer: int) -> Marked:
-        """The rows marked in a layer."""
-        return by_layer.get(layer, np.zeros_like(self.start))
+    def is_any_in(self, layer: int) -> bool:
+        """Whether any row of a layer is marked."""
+        return any(layer in by_layer for by_layer in (self.entering, self.keyed, self.asking))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +84,7 @@ def rows_of(
     read: Marks,
     wanted: Marked,
     attended_to: AttendedTo,
+    kind_of: Callable[[int], Hashable] = lambda layer: layer,
 ) -> TowerRows:
     """The rows to compute, from what is written and what is read.
 
@@ -96,37 +98,78 @@ def rows_of(
         read: what readers ask for; its `start` are the rows read before the first layer.
         wanted: the rows wanted after the last layer.
         attended_to: of rows that are computed; may name too many positions, never too few.
+        kind_of: equal for layers in which the same rows attend to the same positions.
     """
-    giving, differing = [], []
-    dirty = written.start.copy()
-    for layer in range(n_layers):
-        entering = dirty | written.at(written.entering, layer)
-        keyed = entering | written.at(written.keyed, layer)
-        dirty = keyed | written.at(written.asking, layer) | _reached(keyed, is_causal)
-        giving.append((entering, keyed))
-        differing.append(dirty)
+    differing = differing_rows(n_layers, is_causal, written)
     entered: list[Int[np.ndarray, " _"] | None] = [None] * n_layers
     asking: list[Int[np.ndarray, " _"]] = [_NONE] * n_layers
-    needed, last = wanted, None
+    needed, last, before = wanted, None, None
     for layer in reversed(range(n_layers)):
-        entering, keyed = giving[layer]
-        asks = differing[layer] & (needed | read.at(read.asking, layer))
-        enters = asks | (keyed & read.at(read.keyed, layer)) | (entering & read.at(read.entering, layer))
+        entering, keyed, left = differing[layer]
+        given = None if read.is_any_in(layer) else _Given(differing[layer], needed, kind_of(layer))
+        if given is not None and before is not None and given.is_same(before):
+            entered[layer], asking[layer] = entered[layer + 1], asking[layer + 1]
+            continue
+        before = given
+        asks = left & _with(needed, read.asking.get(layer))
+        enters = asks
+        if layer in read.keyed:
+            enters = enters | (keyed & read.keyed[layer])
+        if layer in read.entering:
+            enters = enters | (entering & read.entering[layer])
         if asks.any():
             enters = enters | (keyed & attended_to(layer, asks))
         last = last if last is not None and _is_same(last, enters) else np.flatnonzero(enters)
         entered[layer] = last if len(last) else None
         asking[layer] = last if _is_same(last, asks) else np.flatnonzero(asks)
-        needed = enters
+        needed = needed if np.array_equal(needed, enters) else enters
     started = np.flatnonzero(written.start & (needed | read.start))
-    is_changed = differing[-1] if n_layers else written.start
+    is_changed = differing[-1].left if n_layers else written.start
     return TowerRows(started, tuple(entered), tuple(asking), is_changed)
+
+
+class Differing(NamedTuple):
+    """The rows that differ in one layer: as they enter, as they give keys and values, and afterwards."""
+
+    entering: Marked
+    keyed: Marked
+    left: Marked
+
+
+def differing_rows(n_layers: int, is_causal: bool, written: Marks) -> list[Differing]:
+    """The rows that differ in each layer; one object for layers that are alike."""
+    differing: list[Differing] = []
+    left, closed = written.start, None
+    for layer in range(n_layers):
+        entering = _with(left, written.entering.get(layer))
+        keyed = _with(entering, written.keyed.get(layer))
+        if keyed is not closed:  # else it holds all rows that attend to it already
+            closed = keyed | _reached(keyed, is_causal) if keyed.any() else keyed
+        left = _with(closed, written.asking.get(layer))
+        found = Differing(entering, keyed, left)
+        is_same = bool(differing) and all(one is other for one, other in zip(found, differing[-1], strict=True))
+        differing.append(differing[-1] if is_same else found)
+    return differing
+
+
+class _Given(NamedTuple):
+    """All that decides which rows of a layer are computed."""
+
+    differing: Differing
+    needed: Marked
+    kind: Hashable
+
+    def is_same(self, other: "_Given") -> bool:
+        return self.differing is other.differing and self.needed is other.needed and self.kind == other.kind
+
+
+def _with(rows: Marked, others: Marked | None) -> Marked:
+    """Both together; the rows themselves if the others add none."""
+    return rows if others is None or not (others & ~rows).any() else rows | others
 
 
 def _reached(given: Marked, is_causal: bool) -> Marked:
     """The rows that could attend to some of these."""
-    if not given.any():
-        return given
     if not is_causal:
         return np.ones_like(given)
     return np.arange(len(given)) >= int(given.argmax())

@@ -79,9 +79,9 @@ def check_heads(model: Any, hook_name: str, heads: Any) -> None:
     Raises:
         HookError: heads where none are told apart, one that does not exist, a query head where keys are grouped.
     """
-    n_heads = n_heads_at(model, hook_name)
     if heads is None or isinstance(heads, str) and heads == "all":
         return
+    n_heads = n_heads_at(model, hook_name)
     if n_heads is None:
         raise HookError(f"Heads at {hook_name}", "a hook that tells heads apart, such as hook_z", heads)
     is_key_side = hook_name.endswith(("hook_k", "hook_v", "hook_rot_k", "hook_k_input", "hook_v_input"))

@@ -7,7 +7,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from vlm_lens.attachments.naming.hook_names import check_heads
-from vlm_lens.attachments.naming.towers import place_of
+from vlm_lens.attachments.naming.towers import Place, place_of
 from vlm_lens.attachments.running.current_pass import CurrentPass, Sequences
 from vlm_lens.errors import EmptySelectionError, PositionError
 from vlm_lens.layout import DERIVED_NAMES, PictureLayout
@@ -29,7 +29,15 @@ class Ground:
 
     def sequences_at(self, hook_name: str) -> Sequences | None:
         """The sequences whose positions a hook's activations have; None where they are unknown, or have none."""
-        return self.planned.sequences(place_of(self.model, hook_name))
+        return self.planned.sequences(self.place_at(hook_name))
+
+    def place_at(self, hook_name: str) -> Place:
+        """Whose positions a hook's activations have; told once."""
+        memo, key = self.planned.memo, ("place", hook_name)
+        if key not in memo:
+            memo[key] = place_of(self.model, hook_name)
+        place: Place = memo[key]
+        return place
 
     def check_positions(self, one: Any, hook_names: list[str]) -> None:
         """Raise for a field of positions that means none at any of the hooks.
@@ -39,7 +47,7 @@ class Ground:
             PositionError: for positions that cannot be told at all.
         """
         # Hooks of one place share their sequences: one of each is enough.
-        hooks = {place_of(self.model, name): name for name in hook_names}
+        hooks = {self.place_at(name): name for name in hook_names}
         for field in POSITION_FIELDS:
             if not hasattr(one, field):
                 continue
@@ -48,13 +56,21 @@ class Ground:
                 sequences = self.sequences_at(name)
                 if sequences is None:
                     continue
-                if not bool(mask_of(one, field, selector, sequences).any()):
+                if not self._means_any(one, field, selector, self.place_at(name), sequences):
                     raise EmptySelectionError(
                         f"{field} of {one!r}",
                         f"positions that occur ({available(sequences)})",
                         f"none for {selector!r}",
                         "Generated positions exist under generate alone; on_empty='skip' allows an empty selection.",
                     )
+
+    def _means_any(self, one: Any, field: str, selector: Any, place: Place, sequences: Sequences) -> bool:
+        """Whether a field means any position; looked up once for a selector that several hold."""
+        memo, key = self.planned.memo, ("any", id(selector), place)
+        if key not in memo:
+            memo[key] = selector, bool(mask_of(one, field, selector, sequences).any())  # kept, so that its id stays
+        found: bool = memo[key][1]
+        return found
 
     def check_heads(self, one: Any, hook_names: list[str]) -> None:
         """Raise for heads that the hooks do not have.

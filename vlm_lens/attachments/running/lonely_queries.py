@@ -30,13 +30,13 @@ def _check_tower(ground: Ground, blockers: list[EdgeBlocker]) -> None:
         return
     cfg = tower.transformer.cfg
     layers = {id(one): set(layers_of(one.layers, cfg.n_layers, on_empty=one.on_empty)) for one in blockers}
-    seen, allowed = set(), {}
+    seen, allowed = ground.planned.memo, {}
     for layer in range(cfg.n_layers):
         here = [one for one in blockers if layer in layers[id(one)]]
-        key = (cfg.window_sizes[layer], *((id(one), layer if one.edges_differ_by_layer() else None) for one in here))
+        heads = [heads_of(one.chosen_heads, cfg.n_heads) for one in here]
+        key = ("not alone", tower.name, cfg.window_sizes[layer], *(one.edges_key(layer) for one in here), *heads)
         if not here or key in seen:
             continue
-        seen.add(key)
         span = span_of(torch.stack([one.known_losing(layer, sequences) for one in here]).any(dim=0), tower)
         if not span:
             continue
@@ -60,6 +60,7 @@ def _check_tower(ground: Ground, blockers: list[EdgeBlocker]) -> None:
                     f"none in layer {layer} for query position {', '.join(map(str, positions))} of row {row}",
                     "Leave each query itself, or the first position, to attend to.",
                 )
+        seen[key] = True
 
 
 def _heads_to_try(blockers: list[EdgeBlocker], n_heads: int) -> list[int]:
