@@ -1,6 +1,6 @@
 """What will be run for a set of conditions: for each the rows that it computes in every layer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -197,7 +197,8 @@ class Planned:
     @cached_property
     def entries(self) -> Entries:
         """What the model is given."""
-        return entries_of(self.inputs, self.model.cfg.n_ctx)
+        given = self.inputs if isinstance(self.inputs, Mapping) else self.model.prompts_of(self.inputs)
+        return entries_of(given, self.model.cfg.n_ctx)
 
     @cached_property
     def is_real(self) -> Bool[Tensor, "batch pos"] | None:
