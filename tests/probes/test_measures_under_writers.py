@@ -78,7 +78,8 @@ def test_a_mask_given_to_the_run_reaches_the_measure(name: str) -> None:
     named = model.run({"input_ids": given, "attention_mask": is_real}, measure)
     last = masked.logits[0, -1]
     for found, expected in zip(numbers(masked[measure]), numbers(named[measure]), strict=True):
-        np.testing.assert_array_equal(found, expected)
+        # A patch's own rows alone are computed where the inputs say the mask: equal up to the rounding of fp32.
+        np.testing.assert_allclose(found, expected, rtol=0, atol=2e-6 if name == "patching" else 0)
     if name == "patching":
         assert masked[measure].corrupted[0] == pytest.approx(float(last[40] - last[77]), abs=1e-5)
     else:

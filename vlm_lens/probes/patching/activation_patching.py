@@ -1,7 +1,7 @@
 """Activation patching as a grid: layers x positions x kind of activation, each patched by itself."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from vlm_lens.interventions import ActivationPatch
 from vlm_lens.layout import PictureLayout, TokenLayout
 from vlm_lens.probes.named_groups import named_groups
 from vlm_lens.probes.patching.answer_metrics import AnswerMetric, last_logits
+from vlm_lens.probes.patching.patched_logits import patched_logits
 from vlm_lens.probes.patching.patching_grid import PatchingGrid
 
 _IN_THE_BLOCK = ("resid_", "attn_out", "mlp_out", "mlp_in", "attn_in", "q_input", "k_input", "v_input")
@@ -118,18 +119,15 @@ class ActivationPatching(Measure):
             self.metric.warn_of_spelling(again.model, last_logits(again.logits, again.record.layout))
         values = np.full((len(self.kinds), len(layers), len(groups), len(heads), len(corrupted)), np.nan)
         bar = dict(desc=self.label, unit="patch", total=len(cells), disable=not self.shows_progress)
-        found = tqdm(self._patched(again, cells), **bar)
+        of_answers = isinstance(self.metric, AnswerMetric)
+        patched = patched_logits(again, [cell.writer for cell in cells], only_last=of_answers)
+        found = tqdm(patched, **bar)
         for cell, logits in zip(cells, found, strict=True):
             values[cell.place] = self._number(again.model, logits, again.record.layout)
         return PatchingGrid(
             values, self.kinds, layers, tuple(groups), None if self.heads is None else heads, corrupted,
             self._clean(again, len(corrupted)), _name(self.metric), again.logits.shape[0],
         )  # fmt: skip
-
-    def _patched(self, again: Again, cells: Sequence[Cell]) -> Iterator[Tensor]:
-        """The logits under each patch, in order."""
-        for cell in cells:
-            yield replace(again, writers=(*again.writers, cell.writer))()
 
     def _cells(self, model: Any, groups: Mapping[str, Any], heads: tuple[Any, ...]) -> Iterator[Cell]:
         """Every patch of the grid; a kind with fewer heads (grouped keys) has fewer cells."""
