@@ -209,13 +209,28 @@ def test_readers_of_what_was_not_kept_have_everything_run() -> None:
     vlm = tiny_vlm()
     first, second, _ = questions(vlm)
     kept = kept_of(vlm, first, [(AttentionFlow(),)], n_common(first))
-    for reader in (AttentionFlow(), LogitLens()):
+    for reader in (AttentionFlow(queries="all"), LogitLens()):
         run = SharedRun(vlm, second, [(reader,)], prefix=kept)
         assert run.prefix is None and run.vectors is not None
         (outcome,) = run.run()
         alone, shared = vlm.run(second, reader)[reader].to_dataframe(), outcome.session[reader].to_dataframe()
         values = [numbers(one.select_dtypes("number")) for one in (shared, alone)]
         torch.testing.assert_close(*values, rtol=1e-3, atol=1e-4, equal_nan=True)
+
+
+def test_attention_of_later_rows_is_read_after_a_prefix() -> None:
+    vlm = tiny_vlm()
+    asked, flow = questions(vlm), AttentionFlow(queries="last")
+    objects = [(), KINDS["knockout of the last row"](), KINDS["ablation of image rows"]()]
+    conditions = [(*one, flow) for one in objects]
+    run = SharedRun(vlm, asked[1], conditions, prefix=kept_of(vlm, asked[0], conditions, n_common(asked[0])))
+    assert run.prefix is not None and run.prefix.n_positions == n_common(asked[0])
+    for objects_of_one, outcome in zip(conditions, run.run(), strict=True):
+        alone = vlm.run(asked[1], *objects_of_one)[flow].to_dataframe()
+        shared = outcome.session[flow].to_dataframe()
+        assert list(shared.columns) == list(alone.columns) and len(shared) == len(alone)
+        values = [numbers(one.select_dtypes("number")) for one in (shared, alone)]
+        torch.testing.assert_close(*values, rtol=1e-3, atol=1e-5, equal_nan=True)
 
 
 def test_conditions_are_made_for_each_inputs() -> None:

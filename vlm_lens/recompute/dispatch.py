@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -16,7 +17,7 @@ from vlm_lens.attachments.running.rows_asked import is_local
 from vlm_lens.errors import HookError
 from vlm_lens.model.hook_point import HookPoint
 from vlm_lens.model.hooked_root import position_axis
-from vlm_lens.recompute.prefix import Keeping, Prefix, is_shown
+from vlm_lens.recompute.prefix import Keeping, Prefix, is_shown, is_shown_in_part
 from vlm_lens.recompute.stations import station_of
 from vlm_lens.recompute.variant import Rows, Variant
 
@@ -72,6 +73,7 @@ class Dispatch:
         self._stations = {name: station_of(model, name) for name in self.names}
         self._with_readers = {name for name in self.names if any(one.readers(name) for one in variants)}
         self._passes = {id(one): replace(current, memo={}) for one in variants}
+        self._after_prefix = replace(current, n_before=0 if prefix is None else prefix.n_positions, memo={})
         self._shared: dict[str, Tensor] = {}
         self._parts: Sequence[Part] | None = None
         self._sequences: dict[str, Sequences | None] = {}
@@ -157,6 +159,9 @@ class Dispatch:
             return  # it has read here what all share
         shared = self._shared.get(str(hook.name))
         axis = position_axis(str(hook.name)) + activation.ndim
+        if n_hidden := self._n_hidden(str(hook.name)):
+            places = torch.from_numpy(np.flatnonzero(rows >= n_hidden)).to(activation.device)
+            activation, rows = activation.index_select(axis, places), rows[rows >= n_hidden] - n_hidden
         if shared is not None and len(rows) < shared.shape[axis]:
             index, activation = torch.from_numpy(rows).to(shared.device), activation.to(shared.device)
             if shared.shape[1] < activation.shape[1] and axis == 2:  # a mask that heads no longer share
@@ -167,7 +172,13 @@ class Dispatch:
     def _show(self, variant: Variant, reader: Reader, activation: Tensor, hook: HookPoint) -> None:
         """What a reader keeps in the pass is its condition's alone, unless it carries nothing from hook to hook."""
         variant.session.current = self.current if is_local(reader) else self._passes[id(variant)]
+        if self._n_hidden(str(hook.name)):
+            variant.session.current = self._after_prefix
         variant.session._read(reader, activation, hook)
+
+    def _n_hidden(self, name: str) -> int:
+        """The first positions that readers are not shown: those of the prefix at scores and patterns."""
+        return self.prefix.n_positions if self.prefix is not None and is_shown_in_part(name) else 0
 
     def _read_shared(self, activation: Tensor, hook: HookPoint) -> None:
         """Readers of variants that compute nothing here read what all share, each local one once."""

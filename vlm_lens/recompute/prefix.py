@@ -1,6 +1,6 @@
 """What a run has computed of how it begins, for runs that begin alike: several questions on one picture."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_lens.attachments.attachment import Reader
 from vlm_lens.attachments.naming.towers import place_of
+from vlm_lens.attachments.running.rows_asked import is_local
 from vlm_lens.model.hooked_root import position_axis
 from vlm_lens.model.rotary import RotaryAngles
 from vlm_lens.recompute.beginning import Beginning
@@ -24,7 +26,7 @@ LEAST_SHARE: Final = 0.25
 under the kernel's own causal flag, which costs half as much."""
 
 _NOT_SHOWN: Final = ("hook_attn_scores", "hook_pattern", "hook_mask")
-"""Their rows are as long as the sequence; readers there are not shown rows of another run."""
+"""Their rows are as long as the sequence, and are not kept: readers that ask for later ones are shown these."""
 
 KeysValues = tuple[Float[Tensor, "batch kv_head pos d_head"], Float[Tensor, "batch kv_head pos d_head"]]
 
@@ -66,8 +68,11 @@ class Prefix:
     def for_run(self, planned: Planned) -> "Prefix | None":
         """As much of it as another run can use; None if that is nothing, or too little to gain by."""
         n = min(self.n_positions, self.beginning.n_alike(beginning_of(planned)), _first_read(planned))
-        if planned.n_layers > len(self.layers) or not all(name in self.shown for name in _read_names(planned)):
+        if planned.n_layers > len(self.layers):
             return None
+        for name, reader in _readers_of_rows(planned):
+            if name not in self.shown:
+                n = min(n, _first_asked(planned, name, reader))
         first = first_entered(planned)
         n = min(n, n if self.streams else first)
         if n < SHORTEST or n < LEAST_SHARE * planned.n or not self._is_turned_alike(planned, n):
@@ -161,6 +166,11 @@ def beginning_of(planned: Planned) -> Beginning:
     return Beginning.of(planned.entries, planned.current.layout)
 
 
+def is_shown_in_part(name: str) -> bool:
+    """Whether readers after a prefix are shown the rows there alone: scores and patterns of the decoder."""
+    return name.startswith("blocks.") and name.endswith(("hook_attn_scores", "hook_pattern"))
+
+
 def angles_of(planned: Planned, n: int) -> RotaryAngles | None:
     """The angles of the first positions of a run that has so many; None where nothing turns."""
     rotary = planned.decoder.tower.transformer.rotary
@@ -184,12 +194,24 @@ def _first_read(planned: Planned) -> int:
     return int(np.flatnonzero(read)[0]) if read.any() else max(planned.n_shared_rows - 1, 0)
 
 
-def _read_names(planned: Planned) -> set[str]:
-    """The hooks behind the decoder's beginning where readers stand."""
-    names = {name for one in planned.in_parts for name in one.reach.at if one.readers(name)}
-    stations = {name: station_of(planned.model, name) for name in names}
-    return {
-        name
-        for name, station in stations.items()
-        if station is not None and (station.stage == "final" or (station.stage == "decoder" and station.layer >= 0))
-    }
+def _readers_of_rows(planned: Planned) -> Iterator[tuple[str, Reader]]:
+    """The readers behind the decoder's beginning, hook by hook."""
+    for one in planned.in_parts:
+        for name in one.reach.at:
+            station = station_of(planned.model, name)
+            if station is None or station.stage == "final" or (station.stage == "decoder" and station.layer >= 0):
+                yield from ((name, reader) for reader in one.readers(name))
+
+
+def _first_asked(planned: Planned, name: str, reader: Reader) -> int:
+    """The first row of scores or pattern that a local reader asks for; 0 for others: they are shown all positions."""
+    if not (is_shown_in_part(name) and is_local(reader)):
+        return 0
+    key = ("first asked", id(reader))
+    if key not in planned.current.memo:
+        planned.current.memo[key] = reader, reader.asked(planned.ground)
+    asked = planned.current.memo[key][1]
+    if asked is None:
+        return 0
+    rows = asked[name].any(dim=0).nonzero()
+    return int(rows[0]) if len(rows) else planned.n
