@@ -144,13 +144,7 @@ class Dispatch:
                 continue
             assert isinstance(one, Writer)
             here = here or self._here(hook, rows, activation.device)
-            given = activation.clone() if one.edits_in_place else activation
-            left = one.write(given, here)
-            left = given if left is None else left
-            if left.shape != activation.shape:
-                rule = f"a tensor of shape {tuple(activation.shape)}"
-                raise HookError(f"{one.label} at {here.name}", rule, f"shape {tuple(left.shape)}")
-            activation = left.to(activation.device, activation.dtype)
+            activation = left_by(one, activation, here)
         return activation
 
     def _read(self, variant: Variant, reader: Reader, activation: Tensor, hook: HookPoint, rows: Rows) -> None:
@@ -213,3 +207,14 @@ class Dispatch:
         span = range(int(rows[0]), int(rows[-1]) + 1)
         columns = None if len(span) == len(rows) == sequences.n_positions else tuple(rows.tolist())
         return Here(self.model, hook, place, self.current, sequences, span, device, columns)
+
+
+def left_by(writer: Writer, activation: Tensor, here: Here) -> Tensor:
+    """What a writer leaves of an activation that it is given; the activation itself is not edited."""
+    given = activation.clone() if writer.edits_in_place else activation
+    left = writer.write(given, here)
+    left = given if left is None else left
+    if not here.hook.accepts(activation.shape, left.shape):
+        rule = f"a tensor of shape {tuple(activation.shape)}"
+        raise HookError(f"{writer.label} at {here.name}", rule, f"shape {tuple(left.shape)}")
+    return left.to(activation.device, activation.dtype)

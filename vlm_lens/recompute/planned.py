@@ -1,6 +1,7 @@
 """What will be run for a set of conditions: for each the rows that it computes in every layer."""
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from functools import cached_property
 from typing import Any
 
@@ -33,7 +34,7 @@ class Planned:
         inputs: what it is given.
         conditions: for each variant what is attached.
         wanted: the positions whose logits are wanted; None for none at all.
-        n_expected: how many tokens will be generated: their positions may be named.
+        n_expected: how many tokens will be generated: their positions may be named, and attend to every row.
 
     Raises:
         VlmLensError: before anything runs, for an object that cannot act on these inputs.
@@ -49,7 +50,8 @@ class Planned:
         n_expected: int = 0,
     ) -> None:
         self.model, self.inputs = model, prepared(model, inputs)
-        self.current = planned_pass(first_pass(model, self.inputs), n_expected)
+        self.n_expected = n_expected
+        self.current = planned_pass(first_pass(model, self.inputs, keeps_keys=n_expected > 0), n_expected)
         assert self.current.layout is not None
         self.towers, self.n = towers_of(model), self.current.layout.n_positions
         self.ground = Ground(model, whole(self.current))
@@ -61,6 +63,13 @@ class Planned:
         for variant in self.in_parts:
             self._plan(variant)
 
+    def only(self, variants: Sequence[Variant]) -> "Planned":
+        """Some of the variants, to be run by themselves: what they share is planned for all of them."""
+        some = copy(self)
+        some.variants = list(variants)
+        some.in_parts = [one for one in variants if not one.reach.why_in_full]
+        return some
+
     def _variant(self, objects: Sequence[Attachment]) -> Variant:
         """A condition, checked, with what it writes and reads."""
         session = Session(self.model, objects)
@@ -68,7 +77,7 @@ class Planned:
         session.current = self.current
         session.record = Record(
             self.model, self.inputs, self.current.layout, self.current.pictures, skipped=session._skipped,
-            options={"only_last": True}, beside=(session,), n_expected=0,
+            options={"only_last": True}, beside=(session,), n_expected=self.n_expected,
         )  # fmt: skip
         return Variant(session, Reach.of(session, self.ground, self.sizes))
 
@@ -85,8 +94,14 @@ class Planned:
         variant.decoder_edges = self._edges(self.decoder, variant, reach.written.decoder)
         wanted = self.wanted | reach.read.final
         variant.decoder = rows_of(
-            self.n_layers, self.decoder.is_causal, written, reach.read.decoder, wanted, variant.decoder_edges.attended,
-            variant.decoder_edges.kind
+            self.n_layers,
+            self.decoder.is_causal,
+            written,
+            reach.read.decoder,
+            wanted,
+            variant.decoder_edges.attended,
+            variant.decoder_edges.kind,
+            keeps_keys=self.n_expected > 1,  # the last token of all is not run: one alone needs no keys
         )
         is_ending = (variant.decoder.is_changed | reach.written.final) & wanted
         variant.ending = np.flatnonzero(is_ending)

@@ -145,6 +145,6 @@ def _everything(station: Station, sizes: Sizes) -> Marked:
     return np.ones(n, dtype=bool)
 
 
-def _of_model(rows: Marked, station: Station, sizes: Sizes) -> Marked:
+def _of_model(rows: Bool[np.ndarray, " planned_pos"], station: Station, sizes: Sizes) -> Marked:
     """Rows as long as their station: those still to be generated are none yet."""
     return rows[: sizes.decoder] if station.stage in ("decoder", "final") else rows

@@ -85,6 +85,7 @@ def rows_of(
     wanted: Marked,
     attended_to: AttendedTo,
     kind_of: Callable[[int], Hashable] = lambda layer: layer,
+    keeps_keys: bool = False,
 ) -> TowerRows:
     """The rows to compute, from what is written and what is read.
 
@@ -99,6 +100,7 @@ def rows_of(
         wanted: the rows wanted after the last layer.
         attended_to: of rows that are computed; may name too many positions, never too few.
         kind_of: equal for layers in which the same rows attend to the same positions.
+        keeps_keys: whether rows to come will attend to all of these, in every layer.
     """
     differing = differing_rows(n_layers, is_causal, written)
     entered: list[Int[np.ndarray, " _"] | None] = [None] * n_layers
@@ -117,6 +119,8 @@ def rows_of(
             enters = enters | (keyed & read.keyed[layer])
         if layer in read.entering:
             enters = enters | (entering & read.entering[layer])
+        if keeps_keys:
+            enters = enters | keyed
         if asks.any():
             enters = enters | (keyed & attended_to(layer, asks))
         last = last if last is not None and _is_same(last, enters) else np.flatnonzero(enters)

@@ -1,6 +1,6 @@
 """A run and its variants: what they share is computed once, and of each variant what it changes and somebody reads."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,9 +10,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.attachments.running.run import GeneratedRun
 from vlm_lens.attachments.running.session import Session
 from vlm_lens.layout import Selector
+from vlm_lens.model.sampling import Sampling
 from vlm_lens.recompute.beginning import Beginning
+from vlm_lens.recompute.decoding import MAX_BYTES, generated_runs
 from vlm_lens.recompute.dispatch import Dispatch
 from vlm_lens.recompute.ending import finish
 from vlm_lens.recompute.entering import entered
@@ -79,6 +82,14 @@ class SharedRun:
         self.prefix = prefix.for_run(self.planned) if prefix is not None and has_use else None
         self.vectors = prefix.vectors_for(self.planned) if prefix is not None and has_use else None
 
+    @classmethod
+    def over(cls, planned: Planned, max_rows: int = MAX_ROWS, prefix: Prefix | None = None) -> "SharedRun":
+        """What was planned before, or some of its variants."""
+        shared = cls.__new__(cls)
+        shared.planned, shared.max_rows = planned, max_rows
+        shared._continue(prefix)
+        return shared
+
     @property
     def beginning(self) -> Beginning:
         """How it begins."""
@@ -100,6 +111,40 @@ class SharedRun:
                 self._run_together(dispatch, on_layer if keeping is None else _besides(keeping, on_layer))
             self.kept = None if keeping is None else keeping.kept()
         return [self._in_full(one) if one.reach.why_in_full else self._outcome(one) for one in planned.variants]
+
+    def generate(
+        self,
+        *,
+        eos_token_id: int | Iterable[int] | None = None,
+        max_bytes: int = MAX_BYTES,
+        on_progress: Callable[[object], None] = lambda done: None,
+        **sampling: Any,
+    ) -> list[GeneratedRun]:
+        """What `model.generate` gives under each condition, with as many new tokens as were expected.
+
+        The prompt is read as in `run`; then all variants decode as one batch. Each holds the keys and values of its
+        whole prompt, those that it shares included: as much memory as so many plain generations in one batch.
+
+        Args:
+            eos_token_id: see `model.generate`.
+            max_bytes: of the keys and values of variants that decode together; the others wait, and read the shared
+                prompt once more. One variant is held whatever it takes.
+            on_progress: is told of each layer that has read the prompt, and of each step.
+            sampling: the fields of `Sampling`; with a seed each condition draws as it does by itself.
+
+        Raises:
+            InputError: no tokens expected, prompts that end in padding, or more positions than the context has.
+        """
+
+        def read_prompt(planned: Planned, on_layer: Callable[[LayerDone], None]) -> None:
+            def told(done: LayerDone) -> None:
+                on_layer(done)
+                on_progress(done)
+
+            SharedRun.over(planned, self.max_rows).run(told)
+
+        with torch.no_grad():
+            return generated_runs(self.planned, read_prompt, Sampling(**sampling), eos_token_id, max_bytes, on_progress)
 
     def _run_together(self, dispatch: Dispatch, on_layer: Callable[[LayerDone], None]) -> None:
         planned, n_rows = self.planned, self.planned.n_shared_rows
