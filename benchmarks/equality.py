@@ -7,9 +7,11 @@ from torch import Tensor
 
 from benchmarks.rivals.rival import Output
 
-TOLERANCE = {"float32": 1e-4, "bfloat16": 3e-2, "float16": 5e-3}
-"""Of the largest value of the reference. Eager attention sums in another order than sdpa, and 32 layers amplify that to
-some 1e-5; what each contestant differs by stands in the table."""
+TOLERANCE = {"float32": 1e-4, "bfloat16": 6e-2, "float16": 1e-2}
+"""Of the largest value of the reference. Eager attention sums in another order than sdpa, which 32 layers amplify: to
+some 1e-6 in fp32, to 3e-2 in bf16. What each contestant differs by stands in the table, beside what the condition that
+does least moves; where half precision hides the latter, the run in fp32 proves that the same work is done.
+"""
 
 RANKS, TOKENS, STEP_LOGITS = "target_rank", "tokens", "step_logits"
 

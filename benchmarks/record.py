@@ -9,26 +9,40 @@ from benchmarks.sizes import Sizes
 RESULTS = Path(__file__).parent / "results"
 
 
+SAME = ("sizes", "versions", "machine")
+PASSING = ("load_before",)
+
+
 class OtherRecord(Exception):
     """A record that was made with other sizes, versions or options."""
 
 
 class Record:
-    """A JSON file that grows task by task."""
+    """A JSON file that grows task by task.
 
-    def __init__(self, path: Path, head: dict[str, Any], *, is_resumed: bool = False) -> None:
+    Args:
+        path: the file.
+        head: sizes, versions, machine and rates of this run.
+        keeps: tasks that the file has already stay in it, if they were measured on the same; otherwise it begins anew.
+
+    Raises:
+        OtherRecord: they were measured on something else.
+    """
+
+    def __init__(self, path: Path, head: dict[str, Any], *, keeps: bool) -> None:
         self.path = path
         self.content: dict[str, Any] = {**head, "tasks": {}}
-        if is_resumed and path.exists():
-            before = json.loads(path.read_text(encoding="utf-8"))
-            for name in ("sizes", "versions"):
-                if before[name] != head[name]:
-                    there, here = before[name], head[name]
-                    raise OtherRecord(
-                        f"Cannot resume {path}: expected the same {name}, got {there} there and {here} here. "
-                        "Leave out --resume, or name another file with --out."
-                    )
-            self.content["tasks"] = before["tasks"]
+        if not keeps or not path.exists():
+            return
+        before = json.loads(path.read_text(encoding="utf-8"))
+        for name in SAME:
+            there, here = _lasting(before.get(name)), _lasting(head.get(name))
+            if there != here:
+                raise OtherRecord(
+                    f"Tasks of {path} stay with others: expected the same {name}, got {there} there and {here} here. "
+                    "Measure all tasks anew without --resume, or name another file with --out."
+                )
+        self.content["tasks"] = before["tasks"]
 
     def has(self, task: str) -> bool:
         return task in self.content["tasks"]
@@ -40,6 +54,11 @@ class Record:
         beside = self.path.with_suffix(".part")
         beside.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
         beside.replace(self.path)
+
+
+def _lasting(facts: Any) -> Any:
+    """What is the same from one run to the next."""
+    return {name: one for name, one in facts.items() if name not in PASSING} if isinstance(facts, dict) else facts
 
 
 def path_for(sizes: Sizes) -> Path:

@@ -22,6 +22,7 @@ from benchmarks.tasks import TASKS
 from benchmarks.tasks.growth import GROWTH, growth
 from benchmarks.tasks.kinds import KINDS, knockout_kinds
 
+EVERY = [*TASKS, KINDS, GROWTH]
 log = logging.getLogger("benchmarks")
 
 
@@ -45,10 +46,11 @@ def run_tasks(arguments: argparse.Namespace, sizes: Sizes, options: Options, hea
     everyone = rivals(setup, tuple(arguments.rivals))
     rates = Rates.measured(sizes)
     head |= {"rates": rates.as_record(), "n_parameters": sum(one.numel() for one in setup.model.parameters())}
-    record = Record(arguments.out or path_for(sizes), head, is_resumed=arguments.resume)
+    keeps = arguments.resume or arguments.tasks != EVERY
+    record = Record(arguments.out or path_for(sizes), head, keeps=keeps)
     n_unequal, floor = 0, Floor(sizes, rates)
     for name in arguments.tasks:
-        if record.has(name):
+        if arguments.resume and record.has(name):
             log.info("%s is in the record already", name)
             continue
         start = time.perf_counter()
@@ -69,6 +71,8 @@ def run_tasks(arguments: argparse.Namespace, sizes: Sizes, options: Options, hea
 def show(name: str, found: dict[str, Any]) -> None:
     """The figures of one task, as lines of the log."""
     log.info("%s: %s; took %.0f s", name, found["what"], found["took_seconds"])
+    for kind, one in found.get("kinds", {}).items():
+        log.info("  %-44s %9.3f s  %.3f of a plain run", kind, one["seconds"]["median"], one["of_plain_run"]["median"])
     for contestant, one in found.get("contestants", {}).items():
         if "left_out" in one:
             log.info("  %-28s left out: %s", contestant, one["left_out"])
@@ -83,14 +87,13 @@ def show(name: str, found: dict[str, Any]) -> None:
 
 def parsed(defaults: Sizes, what: str, argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=what)
-    every = [*TASKS, KINDS, GROWTH]
-    parser.add_argument("--tasks", nargs="+", choices=every, default=every)
+    parser.add_argument("--tasks", nargs="+", choices=EVERY, default=EVERY, help="the record keeps its others")
     parser.add_argument("--rivals", nargs="*", default=[], help="names as in the table; none for all")
     parser.add_argument("--rounds", type=int, default=Options.n_rounds)
     parser.add_argument("--seconds", type=float, default=Options.seconds, help="a round gives a loop about so long")
     parser.add_argument("--whole-loops", action="store_true", help="time every condition of every loop")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of torch, on the CPU")
-    parser.add_argument("--resume", action="store_true", help="keep the tasks that the record has already")
+    parser.add_argument("--resume", action="store_true", help="skip the tasks that the record has already")
     parser.add_argument("--out", type=Path, help="the record; benchmarks/results by default")
     add_size_arguments(parser, defaults)
     return parser.parse_args(argv)

@@ -98,7 +98,7 @@ def lens_output(reading: LensReading) -> Output:
         return torch.as_tensor(values)
 
     return {
-        "top_probabilities": tensor(reading.top_probabilities),
+        "top_log_probabilities": tensor(reading.top_probabilities).log(),
         "entropy": tensor(reading.entropy),
         "target_log_probability": tensor(reading.target_log_probabilities)[..., 0],
         "target_rank": tensor(reading.target_ranks)[..., 0],

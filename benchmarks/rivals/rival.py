@@ -75,7 +75,7 @@ class Rival:
     def lens(self, changes: Sequence[Change], patches: Sequence[int]) -> Output:
         """A logit lens over the stream into block 0 and after each layer, at some patches.
 
-        `top_probabilities` [state patch TOP_K]; `entropy`, `target_log_probability`, `target_rank` [state patch].
+        `top_log_probabilities` [state patch TOP_K]; `entropy`, `target_log_probability`, `target_rank` [state patch].
         """
         raise CannotDo(self.reason)
 
@@ -91,13 +91,12 @@ def read_lens(
     for state in states:
         logits = unembed(norm(state)).float()
         log_probabilities = logits.log_softmax(-1)
-        probabilities = log_probabilities.exp()
-        top.append(probabilities.topk(TOP_K).values)
-        entropy.append(-(probabilities * log_probabilities).sum(-1))
+        top.append(log_probabilities.topk(TOP_K).values)
+        entropy.append(-(log_probabilities.exp() * log_probabilities).sum(-1))
         log_probability.append(log_probabilities[:, target])
         rank.append((logits > logits[:, target, None]).sum(-1, dtype=torch.int32) + 1)
     return {
-        "top_probabilities": torch.stack(top),
+        "top_log_probabilities": torch.stack(top),
         "entropy": torch.stack(entropy),
         "target_log_probability": torch.stack(log_probability),
         "target_rank": torch.stack(rank),

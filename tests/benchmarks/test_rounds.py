@@ -7,7 +7,7 @@ import pytest
 from benchmarks.record import OtherRecord, Record
 from benchmarks.rounds import Entry, Spread, interleaved, ratios
 
-HEAD = {"sizes": {"d_model": 1}, "versions": {"torch": "2"}}
+HEAD = {"sizes": {"d_model": 1}, "versions": {"torch": "2"}, "machine": {"cores": 2, "load_before": 0.1}}
 
 
 def test_everyone_has_every_place_in_the_order() -> None:
@@ -38,20 +38,19 @@ def test_a_single_value_is_its_own_spread() -> None:
     assert Spread.of([3.0]) == Spread(3.0, 3.0, 3.0, 1)
 
 
-def test_a_record_is_whole_after_every_task_and_taken_up_again(tmp_path) -> None:
+def test_a_record_is_whole_after_every_task_and_keeps_the_others(tmp_path) -> None:
     path = tmp_path / "record.json"
-    Record(path, HEAD).keep("forward", {"seconds": 1})
-    resumed = Record(path, HEAD, is_resumed=True)
-    assert resumed.has("forward")
-    resumed.keep("knockout", {"seconds": 2})
+    Record(path, HEAD, keeps=False).keep("forward", {"seconds": 1})
+    later = Record(path, HEAD | {"machine": {"cores": 2, "load_before": 0.7}}, keeps=True)
+    assert later.has("forward")
+    later.keep("knockout", {"seconds": 2})
     assert list(json.loads(path.read_text())["tasks"]) == ["forward", "knockout"]
-    assert not Record(path, HEAD).has("forward")
+    assert not Record(path, HEAD, keeps=False).has("forward")
 
 
-def test_a_record_of_other_sizes_or_versions_is_refused(tmp_path) -> None:
+@pytest.mark.parametrize("name", HEAD)
+def test_tasks_of_other_sizes_versions_or_machines_do_not_stand_together(tmp_path, name: str) -> None:
     path = tmp_path / "record.json"
-    Record(path, HEAD).keep("forward", {"seconds": 1})
-    with pytest.raises(OtherRecord, match="same sizes"):
-        Record(path, HEAD | {"sizes": {"d_model": 2}}, is_resumed=True)
-    with pytest.raises(OtherRecord, match="same versions"):
-        Record(path, HEAD | {"versions": {"torch": "3"}}, is_resumed=True)
+    Record(path, HEAD, keeps=False).keep("forward", {"seconds": 1})
+    with pytest.raises(OtherRecord, match=f"same {name}"):
+        Record(path, HEAD | {name: {"other": 3}}, keeps=True)
