@@ -109,6 +109,17 @@ def test_a_prefix_serves_each_kind_of_condition(kind: str) -> None:
     assert_equal_to_the_loop(vlm, second, conditions, run.run())
 
 
+def test_rows_of_a_question_may_begin_to_differ_in_different_layers() -> None:
+    vlm = tiny_vlm()
+    first, second, _ = questions(vlm)
+    n = second.shape[1]
+    later = NoiseAblation([n - 2], "blocks.*.attn.hook_k", layers=[1])
+    conditions = [(NoiseAblation([n - 3], "blocks.*.hook_resid_post", layers=[0]), later)]
+    run = SharedRun(vlm, second, conditions, prefix=kept_of(vlm, first, [()], n_common(first)))
+    assert run.prefix is not None and not run.prefix.streams
+    assert_equal_to_the_loop(vlm, second, conditions, run.run())
+
+
 def test_a_second_question_runs_its_own_rows_and_no_tower() -> None:
     vlm = tiny_vlm()
     first, second, _ = questions(vlm)
