@@ -59,4 +59,4 @@ class AttentionKnockout(EdgeBlocker):
 
     def _seen_from(self, keys: Bool[Tensor, "batch pos"]) -> Bool[Tensor, "batch pos"]:
         """True where some of these keys can be seen from."""
-        return keys.any(dim=1, keepdim=True) if self.tower == "vision" else keys.cummax(dim=1).values
+        return keys.any(dim=1, keepdim=True).expand_as(keys) if self.tower == "vision" else keys.cummax(dim=1).values
