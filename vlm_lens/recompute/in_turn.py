@@ -41,7 +41,7 @@ def shared_runs(
     for one, following in _with_following(model, inputs):
         asked = conditions(one) if callable(conditions) else conditions
         run = SharedRun(model, one, asked, wanted, max_rows=max_rows, prefix=prefix)
-        keep = 0 if following is None else _worth_keeping(run, prefix, Beginning.of_inputs(model, following))
+        keep = 0 if following is None else worth_keeping(run, prefix, Beginning.of_inputs(model, following))
         outcomes = run.run(keep=keep)
         prefix = None if following is None else run.kept or prefix
         run.prefix = run.kept = run.vectors = None
@@ -60,7 +60,7 @@ def _with_following(model: Any, inputs: Iterable[Any]) -> Iterator[tuple[Any, An
         yield before, None
 
 
-def _worth_keeping(run: SharedRun, prefix: Prefix | None, following: Beginning) -> int:
+def worth_keeping(run: SharedRun, prefix: Prefix | None, following: Beginning) -> int:
     """How many positions of a run the following one may share; 0 where the prefix at hand serves it as well."""
     own = run.beginning
     n = own.n_alike(following)

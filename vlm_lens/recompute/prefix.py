@@ -176,7 +176,7 @@ def angles_of(planned: Planned, n: int) -> RotaryAngles | None:
     rotary = planned.decoder.tower.transformer.rotary
     if rotary is None or not n:
         return None
-    weights = planned.decoder.tower.transformer.ln_final.w
+    weights = planned.decoder.tower.transformer.ln_final.w.detach()
     return RotaryAngles.of(*rotary(weights[:0], torch.arange(n, device=weights.device)[None]))
 
 
