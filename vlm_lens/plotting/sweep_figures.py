@@ -9,9 +9,13 @@ from jaxtyping import Float
 from vlm_lens.plotting.markup import escaped
 from vlm_lens.plotting.theme import template
 
-LESS, MORE = "#f97316", "#4f46e5"
-"""Below the clean run, and above it."""
+LESS, WHITE, MORE = "#f97316", "#ffffff", "#4f46e5"
+"""Below the clean run, as it, and above it."""
 MOST_LABELS = 40
+TOP = 48
+"""Pixels above a figure, for the buttons there."""
+MOST_COLUMNS, MOST_CELLS = 12, 150
+"""Of a heat map whose numbers are written into its cells."""
 
 
 def sweep_lines(
@@ -21,6 +25,7 @@ def sweep_lines(
     axis: str = "condition",
     clean: float | None = None,
     title: str = "",
+    is_ordered: bool = True,
 ) -> go.Figure:
     """A line over the conditions, with the clean run's value as a dashed one.
 
@@ -30,6 +35,7 @@ def sweep_lines(
         axis: what they are.
         clean: the value of the run that nothing was done to.
         title: of the vertical axis.
+        is_ordered: whether neighbours belong together; if not, there are points without a line between them.
     """
     assert all(len(values) == len(labels) for values in lines.values())
     figure = go.Figure()
@@ -38,13 +44,14 @@ def sweep_lines(
             x=list(range(len(labels))),
             y=values,
             name=escaped(name),
-            mode="lines+markers",
+            mode="lines+markers" if is_ordered else "markers",
+            marker={"size": 7 if is_ordered else 10},
             customdata=[escaped(label) for label in labels],
             hovertemplate=f"<b>%{{y:.4g}}</b><br>{escaped(axis)} %{{customdata}}<extra></extra>",
         )
     if clean is not None:
         figure.add_hline(y=clean, line_dash="dash", line_color="#64748b", annotation_text=f"clean {clean:.3g}")
-    figure.update_layout(template=template(), showlegend=len(lines) > 1, height=360)
+    figure.update_layout(template=template(), showlegend=len(lines) > 1, height=360, margin_t=TOP)
     step = max(1, -(-len(labels) // MOST_LABELS))
     places = list(range(0, len(labels), step))
     figure.update_xaxes(title=escaped(axis), tickvals=places, ticktext=[escaped(labels[place]) for place in places])
@@ -72,26 +79,40 @@ def sweep_heatmap(
         title: what the numbers are.
     """
     assert values.shape == (len(rows), len(columns))
-    reach = max(float(np.nanmax(np.abs(values - clean), initial=0.0)), 1e-9)
+    low, high = (float(at([clean, at(values[np.isfinite(values)], initial=clean)])) for at in (np.min, np.max))
+    reach = max(high - clean, clean - low) or 1.0
     axes = f"{escaped(row_axis)} %{{y}} · {escaped(column_axis)} %{{x}}"
+    ticks = sorted({low, clean, high})
+    is_written = values.size <= MOST_CELLS and len(columns) <= MOST_COLUMNS
     figure = go.Figure(
         go.Heatmap(
             z=values,
             x=[escaped(one) for one in columns],
             y=[escaped(one) for one in rows],
-            zmin=clean - reach,
-            zmax=clean + reach,
-            colorscale=[[0.0, LESS], [0.5, "#ffffff"], [1.0, MORE]],
+            zmin=clean - reach if low < clean else clean,
+            zmax=clean + reach if high > clean or low == clean else clean,
+            colorscale=_scale(low < clean, high > clean or low == clean),
             xgap=1,
             ygap=1,
             hoverongaps=False,
-            texttemplate="%{z:.3g}" if values.size <= 150 else None,
-            colorbar={"title": escaped(title), "tickvals": [clean - reach, clean, clean + reach],
-                      "ticktext": [f"{clean - reach:.3g}", f"clean {clean:.3g}", f"{clean + reach:.3g}"]},
+            texttemplate="%{z:.3g}" if is_written else None,
+            colorbar={
+                "title": {"text": escaped(title), "side": "right"},
+                "tickvals": ticks,
+                "ticktext": [f"{'clean ' if one == clean else ''}{one:.3g}" for one in ticks],
+            },
             hovertemplate=f"<b>%{{z:.4g}}</b><br>{axes}<extra></extra>",
         )
-    )  # fmt: skip
-    figure.update_layout(template=template(), height=max(280, 120 + 34 * len(rows)))
+    )
+    height = TOP + 90 + (34 if len(rows) <= 12 else 22) * len(rows)
+    figure.update_layout(template=template(), height=max(300, height), margin_t=TOP)
     figure.update_xaxes(title=escaped(column_axis), type="category")
-    figure.update_yaxes(title=escaped(row_axis), type="category", autorange="reversed")
+    figure.update_yaxes(title=escaped(row_axis), type="category", autorange="reversed", dtick=1)
     return figure
+
+
+def _scale(has_less: bool, has_more: bool) -> list[list[object]]:
+    """White for the clean run, at the end of the scale where nothing lies on its other side."""
+    if has_less and has_more:
+        return [[0.0, LESS], [0.5, WHITE], [1.0, MORE]]
+    return [[0.0, LESS], [1.0, WHITE]] if has_less else [[0.0, WHITE], [1.0, MORE]]

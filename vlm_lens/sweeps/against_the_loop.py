@@ -12,7 +12,8 @@ from torch import Tensor
 from vlm_lens.attachments.attachment import Reader
 from vlm_lens.errors import InputError, VerificationError, VlmLensError
 from vlm_lens.inputs import Inputs
-from vlm_lens.sweeps.results import Cell
+from vlm_lens.sweeps.cell import Cell
+from vlm_lens.sweeps.readings import Readings
 
 TOLERANCE = 1e-5
 """Of the largest logit, in fp32: other shapes of the same products differ by some 1e-6 at most."""
@@ -24,32 +25,34 @@ SETTING = "VLM_LENS_VERIFY_SWEEPS"
 def n_to_verify(asked: Any, n_conditions: int) -> int:
     """How many conditions are run again: `verify=True` takes three, "all" every one, a number so many.
 
+    What the environment asks for is done as well, so that it can be asked of a program's every sweep.
+
     Raises:
         InputError: something else.
     """
-    asked = asked or os.environ.get(SETTING, "") or False
-    if isinstance(asked, str) and asked.isdecimal():
-        asked = int(asked)
-    if asked == "all":
+    setting = os.environ.get(SETTING, "")
+    of_setting: Any = int(setting) if setting.isdecimal() else setting or False
+    return max(_n_of("verify", asked, n_conditions), _n_of(SETTING, of_setting, n_conditions))
+
+
+def _n_of(name: str, asked: Any, n_conditions: int) -> int:
+    if isinstance(asked, str) and asked == "all":
         return n_conditions
     if isinstance(asked, bool):
         return min(3, n_conditions) if asked else 0
-    if isinstance(asked, int) and asked > 0:
+    if isinstance(asked, int) and asked >= 0:
         return min(asked, n_conditions)
-    raise InputError("verify of a sweep", "True, 'all' or a number of conditions", repr(asked))
+    raise InputError(f"{name} of a sweep", "True, 'all' or a number of conditions", repr(asked))
 
 
-def verify_cells(
-    model: Any, inputs: Any, cells: Sequence[Cell], wanted: Sequence[int], options: dict[str, Any]
-) -> None:
+def verify_cells(model: Any, inputs: Any, cells: Sequence[Cell], readings: Readings) -> None:
     """Run some conditions again, each in full, and compare.
 
     Args:
         model: what ran.
         inputs: what it was given.
         cells: what the sweep found.
-        wanted: the positions of their logits.
-        options: of `generate`, where text was generated.
+        readings: what was read of each.
 
     Raises:
         VerificationError: with the condition and the figure that is off.
@@ -57,42 +60,72 @@ def verify_cells(
     for cell in cells:
         objects = cell.session.objects
         if cell.generation is not None:
-            again = model.generate(inputs, *objects, **options)
-            _compare(model, inputs, cell, cell.generation.logits.cpu(), again.logits.cpu(), "logits of the generation")
-            continue
-        run = model.run(inputs, *objects)
-        if cell.logits is not None:
-            found = run.logits[:, list(wanted)].cpu()
-            _compare(model, inputs, cell, cell.logits.view(found.shape), found, "logits")
-        for probe in objects:
+            assert readings.generated is not None
+            again = model.generate(inputs, *objects, **readings.generated.options)
+            _compare_generated(model, inputs, cell, again)
+            run: Any = again
+        else:
+            run = model.run(inputs, *objects)
+            _compare_read(model, inputs, cell, run, readings)
+        is_same_text = cell.generation is None or torch.equal(cell.generation.tokens.cpu(), run.tokens.cpu())
+        for probe in objects if is_same_text else ():
             _compare_found(cell, probe, run)
 
 
-def _compare(model: Any, inputs: Any, cell: Cell, mine: Tensor, loop: Tensor, what: str) -> None:
-    steps = min(mine.shape[1], loop.shape[1])
-    if mine.shape != loop.shape and cell.generation is None:
+def _compare_read(model: Any, inputs: Any, cell: Cell, run: Any, readings: Readings) -> None:
+    """Logits and metrics. No metric moves by more than twice what the logits do: at most their difference is read."""
+    if cell.logits is None and not cell.values:
+        return
+    layout = cell.session.layout
+    assert layout is not None
+    logits, values = readings.kept_of(model, run.logits, np.arange(run.logits.shape[1]), layout)
+    allowed = _allowed(model, inputs, cell, float(run.logits.abs().max()))
+    if logits is not None:
+        assert cell.logits is not None
+        _compare(cell, "logits", cell.logits, logits, allowed)
+    for name, value in values.items():
+        _compare(cell, name, cell.values[name], value, 2 * allowed)
+
+
+def _compare_generated(model: Any, inputs: Any, cell: Cell, again: Any) -> None:
+    """The logits of each token, up to the first on which the two disagree: from there on they read different texts."""
+    assert cell.generation is not None
+    mine, loop = cell.generation.tokens.cpu(), again.tokens.cpu()
+    n = min(mine.shape[1], loop.shape[1])
+    differs = (mine[:, :n] != loop[:, :n]).any(dim=0).nonzero()
+    n = n if not len(differs) else int(differs[0]) + 1
+    found, wanted = cell.generation.logits[:, :n].cpu(), again.logits[:, :n].cpu()
+    allowed = _allowed(model, inputs, cell, float(wanted.abs().max()))
+    _compare(cell, "logits of the generation", found, wanted, allowed)
+    if not len(differs) and mine.shape != loop.shape:
+        raise _off(cell, f"{loop.shape[1]} tokens", mine.shape[1])
+
+
+def _compare(cell: Cell, what: str, mine: Tensor, loop: Tensor, allowed: float) -> None:
+    if mine.shape != loop.shape:
         raise _off(cell, f"{what} {list(loop.shape)}", list(mine.shape))
-    mine, loop = mine[:, :steps].double(), loop[:, :steps].double()
-    difference, largest = float((mine - loop).abs().max()), float(loop.abs().max())
-    allowed = (
-        TOLERANCE * largest if model.cfg.dtype == torch.float32 else 2 * _of_batching(model, inputs, cell, largest)
-    )
+    difference = float((mine.double() - loop.double()).abs().max())
     if not difference <= allowed:
-        raise _off(cell, f"{what} within {allowed:.2e} of the naive loop's (the largest is {largest:.3g})",
-                   f"{difference:.2e}")  # fmt: skip
+        rule = f"{what} within {allowed:.2e} of the naive loop's (the largest is {float(loop.abs().max()):.3g})"
+        raise _off(cell, rule, f"{difference:.2e}")
 
 
-def _of_batching(model: Any, inputs: Any, cell: Cell, largest: float) -> float:
-    """What the naive loop itself differs by between a batch of one and of two, in half precision."""
-    least = largest * float(torch.finfo(model.cfg.dtype).eps) * 4
+def _allowed(model: Any, inputs: Any, cell: Cell, largest: float) -> float:
+    """How far logits may be off: in half precision twice what the naive loop differs by between a batch of 1 and of 2.
+
+    Never less than the spacing of numbers at the largest logit: a kernel that rounds alike at both says nothing.
+    """
+    if model.cfg.dtype == torch.float32:
+        return TOLERANCE * largest
+    least = largest * float(torch.finfo(model.cfg.dtype).eps)
     if not isinstance(inputs, Inputs) or inputs.n_rows != 1:
-        return least
+        return 2 * least
     try:
-        two = model.run(_twice(inputs), *cell.session.objects).logits[:1, -1].double()
+        two = model.run(_twice(inputs), *cell.session.objects).logits[:1].double()
     except VlmLensError:  # a condition that speaks of one row alone
-        return least
-    one = model.run(inputs, *cell.session.objects).logits[:, -1].double()
-    return max(least, float((one - two).abs().max()))
+        return 2 * least
+    one = model.run(inputs, *cell.session.objects).logits.double()
+    return max(least, 2 * float((one - two).abs().max()))
 
 
 def _twice(inputs: Inputs) -> Inputs:

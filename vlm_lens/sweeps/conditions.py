@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from itertools import product
 from typing import Any
 
@@ -33,11 +34,11 @@ class Grid:
 
     Args:
         axes: for each axis its values by label, or a list of values (labelled as they are written).
-        condition: is given one value of each axis, by the axis's name, and returns what is attached: one object or
-            several.
+        condition: is given one value of each axis, by the axis's name, and returns what is attached: one object,
+            several, or `[]` for none.
 
     Raises:
-        InputError: no axis, an axis without values or with one label twice.
+        InputError: no axis, an axis without values or with one label twice, a function of other arguments.
 
     Example:
         >>> from vlm_lens import AttentionKnockout, Grid
@@ -49,9 +50,14 @@ class Grid:
 
     def __init__(self, axes: Mapping[str, Any], condition: Callable[..., Any]) -> None:
         if not axes:
-            raise InputError("Grid", "at least one axis: Grid({'layer': range(32)}, ...)", "none")
-        self.axes = {name: _labelled(name, values) for name, values in axes.items()}
+            raise InputError("Grid", "at least one axis: Grid({'layer': range(32)}, ...)", repr(axes))
+        self.axes = {str(name): _labelled(name, values) for name, values in axes.items()}
         self.condition = condition
+        try:
+            signature(condition).bind(**self.axes)
+        except TypeError as error:
+            rule = f"a function of its axes: lambda {', '.join(self.axes)}: ..."
+            raise InputError("Condition of a grid", rule, f"one that does not take them ({error})") from None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -94,16 +100,17 @@ def conditions_of(given: Any) -> list[Condition]:
     elif isinstance(given, Iterable) and not isinstance(given, str | Attachment):
         found = [_of_list(number, member) for number, member in enumerate(given)]
     else:
-        rule, advice = "a list, a mapping by name, or a Grid", "One condition is a list of one: [[knockout]]."
+        rule, advice = "a list, a mapping by name, or a Grid", "One condition alone is a list of one: [knockout]."
         raise InputError("Conditions of a sweep", rule, repr(given), advice)
     if not found:
         raise InputError("Conditions of a sweep", "at least one", "none")
     seen: set[str] = set()
     for one in found:
         if one.name in seen or one.name == CLEAN:
-            what = "the run that nothing is done to has this name" if one.name == CLEAN else "twice"
+            is_clean = one.name == CLEAN
+            rule = "another name than that of the run which nothing is done to" if is_clean else "each once"
             advice = "Name them: {'early': knockout, ...}, or give objects a name of their own."
-            raise InputError("Names of conditions", "each once", f"{one.name!r} ({what})", advice)
+            raise InputError("Names of conditions", rule, f"{one.name!r}{'' if is_clean else ' twice'}", advice)
         seen.add(one.name)
     return found
 
@@ -123,18 +130,22 @@ def _objects(name: str, given: Any) -> tuple[Attachment, ...]:
 
 
 def _labelled(name: str, values: Any) -> dict[str, Any]:
+    """The values of an axis by their labels."""
+    if isinstance(values, str | Attachment) or not isinstance(values, Iterable):
+        raise InputError(f"Axis {name!r} of a grid", "several values", repr(values), "One value is a list of one.")
     if isinstance(values, Mapping):
         labelled = {str(label): value for label, value in values.items()}
     else:
         values = list(values)
-        labelled = {_label(value): value for value in values}
+        labelled = {label_of(value): value for value in values}
     if not labelled or len(labelled) != len(values):
         got = "none" if not labelled else f"{len(values)} values with {len(labelled)} labels"
         raise InputError(f"Axis {name!r} of a grid", "values with a label each", got, "{'early': range(0, 10), ...}")
     return labelled
 
 
-def _label(value: Any) -> str:
+def label_of(value: Any) -> str:
+    """What a value of an axis is called, where it was not given a label."""
     return value if isinstance(value, str) else str(described(value))
 
 

@@ -1,13 +1,33 @@
 """How many conditions may run at once within a bound on memory."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from typing import Any
+
+import torch
 
 from vlm_lens.errors import InputError
 from vlm_lens.recompute.planned import Planned
 from vlm_lens.recompute.shared_run import MAX_ROWS
 from vlm_lens.recompute.variant import Variant
 
-MEBIBYTE = 1 << 20
+MEBIBYTE, GIBIBYTE = 1 << 20, 1 << 30
+USUAL = 2 * GIBIBYTE
+"""The bound where none was given, on a CPU and on a GPU that is nearly full."""
+
+
+def bound_of(given: int | None, model: Any) -> int:
+    """The bound in bytes; where none was given, half of what is free on the model's GPU, or `USUAL`.
+
+    Raises:
+        InputError: something that is no number of bytes.
+    """
+    if given is None:
+        device = torch.device(model.cfg.device or "cpu")
+        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else 0
+        return max(USUAL, int(free) // 2)
+    if isinstance(given, bool) or not isinstance(given, int) or given < 1:
+        raise InputError("memory of a sweep", "a number of bytes, at least 1", repr(given), "2 GiB are 2 << 30.")
+    return given
 
 
 def bytes_of(planned: Planned, variant: Variant, n_new: int) -> int:
@@ -32,25 +52,31 @@ def bytes_of(planned: Planned, variant: Variant, n_new: int) -> int:
     return total
 
 
-def parts_of(planned: Planned, variants: Sequence[Variant], memory: int, n_new: int = 0) -> list[list[Variant]]:
-    """The conditions in parts, each within the bound.
+def parts_of(planned: Planned, names: Mapping[int, str], memory: int, n_new: int = 0) -> list[list[Variant]]:
+    """The conditions that are run together in parts, each within the bound, then each of the others by itself.
+
+    Args:
+        planned: what will be run.
+        names: of the variants, by their `id`.
+        memory: the bound in bytes.
+        n_new: how many tokens will be generated.
 
     Raises:
         InputError: a bound that is too small for one of them.
     """
     parts: list[list[Variant]] = []
     held = 0
-    for variant in variants:
+    for variant in planned.in_parts:
         needed = bytes_of(planned, variant, n_new)
         if needed > memory:
-            rule = f"at least {-(-needed // MEBIBYTE)} MiB for one condition ({variant.session.objects!r})"
-            raise InputError("memory of a sweep", rule, f"{memory / MEBIBYTE:.1f} MiB", "Give memory= in bytes.")
+            rule = f"at least {needed} bytes ({needed / MEBIBYTE:.3g} MiB) for condition {names[id(variant)]!r} alone"
+            raise InputError("memory of a sweep", rule, f"{memory} bytes", "Give more, or leave it out.")
         if not parts or held + needed > memory:
             parts.append([])
             held = 0
         parts[-1].append(variant)
         held += needed
-    return parts
+    return parts + [[one] for one in planned.variants if one.reach.why_in_full]
 
 
 def rows_together(planned: Planned, memory: int) -> int:

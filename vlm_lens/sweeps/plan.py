@@ -21,6 +21,10 @@ Way = Literal["as it is", "rows", "from a layer", "decoder", "picture", "by itse
 clean image features; tower and decoder; a full run by itself, where the reach is unknown."""
 
 
+MOST_LINES = 40
+"""Of a table that is shown; `to_dataframe` has them all."""
+
+
 @dataclass(frozen=True)
 class PlanLine:
     """One line of the plan.
@@ -30,7 +34,7 @@ class PlanLine:
         way: see `Way`.
         tower: the tower's layers and rows that are computed, in words; "" for none.
         decoder: the decoder's.
-        flops: floating-point operations of this condition, beside what all share.
+        flops: floating-point operations of reading the prompt under this condition, beside what all share.
         why: why it is run by itself; "" otherwise.
     """
 
@@ -49,14 +53,17 @@ class SweepPlan:
     Attributes:
         lines: one for each condition.
         shared_flops: of what is computed once for all (each time, where the conditions run in several parts).
-        pass_flops: of one plain forward pass that gives the last position's logits.
-        n_parts: in how many parts the conditions are run, within the memory bound.
+        pass_flops: of one plain forward pass that gives the logits that are wanted, or the last position's.
+        n_parts: in how many parts the conditions that share are run, within the memory bound.
+        n_new: how many tokens are generated afterwards at most. They are not among the FLOPs: each condition decodes
+            its own, as many as in the naive loop, with all others in one batch.
     """
 
     lines: tuple[PlanLine, ...]
     shared_flops: float
     pass_flops: float
     n_parts: int = 1
+    n_new: int = 0
 
     @property
     def flops(self) -> float:
@@ -85,22 +92,25 @@ class SweepPlan:
     @property
     def summary(self) -> str:
         """The work in a sentence."""
-        parts = "" if self.n_parts == 1 else f", in {self.n_parts} parts"
+        parts = "" if self.n_parts <= 1 else f" in each of {self.n_parts} parts"
         shared, n_loop = self.shared_flops / self.pass_flops, len(self.lines)
+        new = "" if not self.n_new else f"; then up to {_counted(self.n_new, 'token')} each, decoded as one batch"
         return (
-            f"{n_loop} conditions in {self.n_passes:.2f} forward passes ({shared:.2f} shared{parts}), "
-            f"{self.share:.1%} of the naive loop's {n_loop}"
+            f"{_counted(n_loop, 'condition')} in {self.n_passes:.2f} forward passes ({shared:.2f} shared{parts}), "
+            f"{self.share:.1%} of the naive loop's {n_loop}{new}"
         )
 
-    def __repr__(self) -> str:
-        frame = self.to_dataframe()
+    def _shown(self) -> "pd.DataFrame":
+        """The table without FLOPs, and without columns that say nothing."""
+        frame = self.to_dataframe().drop(columns="flops")
         frame["passes"] = frame["passes"].map("{:.3f}".format)
-        return f"{self.summary}\n{frame.drop(columns='flops').to_string(index=False, max_rows=40)}"
+        return frame.drop(columns=[name for name in ("tower", "decoder", "why") if not frame[name].any()])
+
+    def __repr__(self) -> str:
+        return f"{self.summary}\n{self._shown().to_string(index=False, max_rows=MOST_LINES)}"
 
     def _repr_html_(self) -> str:
-        frame = self.to_dataframe()
-        frame["passes"] = frame["passes"].map("{:.3f}".format)
-        table: str = frame.drop(columns="flops").to_html(index=False, max_rows=40)
+        table: str = self._shown().to_html(index=False, max_rows=MOST_LINES)
         return f"<b>{escape(self.summary)}</b>{table}"
 
 
@@ -145,7 +155,11 @@ def _shown(rows: TowerRows) -> str:
         return ""
     least, most = min(n for _, n in counts), max(n for _, n in counts)
     layers = f"layers {counts[0][0]} to {counts[-1][0]}" if len(counts) > 1 else f"layer {counts[0][0]}"
-    return f"{layers}, {most if least == most else f'{least} to {most}'} rows"
+    return f"{layers}, {_counted(most, 'row') if least == most else f'{least} to {most} rows'}"
+
+
+def _counted(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 class _Work:
@@ -160,12 +174,10 @@ class _Work:
         self.n_pictures = 0 if pixels is None else len(pixels)
 
     def one_pass(self) -> float:
-        """A plain forward pass for the last position's logits."""
-        n = self.planned.n
-        rows = np.arange(n)
-        return self._pictures() + self.cfg.n_layers * self._layer(self.cfg, rows, rows, self.batch) + (
-            self.unembedding(1)
-        )  # fmt: skip
+        """A plain forward pass for the logits that are wanted, or else the last position's."""
+        rows, n_wanted = np.arange(self.planned.n), max(1, int(self.planned.wanted.sum()))
+        layers = self.cfg.n_layers * self._layer(self.cfg, rows, rows, self.batch)
+        return self._pictures() + layers + self.unembedding(n_wanted)
 
     def shared(self) -> float:
         """What all conditions share."""
@@ -201,14 +213,13 @@ class _Work:
         sizes = self.planned.sizes
         rows = np.arange(sizes.vision)
         layers = sizes.depth * self._layer(self.vision, rows, rows, self.n_pictures)
-        return layers + self.projector(sizes.features)
+        kernel = sum(one.numel() for one in self.planned.model.vision.embed.parameters() if one.ndim == 4)
+        patches = 2.0 * kernel * (sizes.vision - sizes.n_class_tokens) * self.n_pictures
+        return patches + layers + self.projector(sizes.features)
 
     def _rows(self, cfg: TransformerConfig, rows: TowerRows, batch: int) -> float:
-        return sum(
-            self._layer(cfg, entered, asking, batch)
-            for entered, asking in zip(rows.entered, rows.asking, strict=True)
-            if entered is not None
-        )
+        layers = zip(rows.entered, rows.asking, strict=True)
+        return sum((self._layer(cfg, entered, asking, batch) for entered, asking in layers if entered is not None), 0.0)
 
     def _layer(self, cfg: TransformerConfig, entered: Any, asking: Any, batch: int) -> float:
         """One layer: keys and values of every row that enters, everything else of those that ask."""

@@ -4,9 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
 from vlm_lens.attachments.attachment import Reader
 from vlm_lens.errors import InputError
-from vlm_lens.layout import Selector
+from vlm_lens.layout import Selector, TokenLayout
 from vlm_lens.model.sampling import Sampling
 from vlm_lens.probes.patching.answer_metrics import AnswerMetric
 
@@ -17,9 +22,22 @@ class Logits:
 
     Attributes:
         positions: where; in a batch, the columns where any row has one.
+
+    Example:
+        >>> Logits("question")
+        Logits(positions='question')
     """
 
     positions: Selector = "last"
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the last position of each row is read, and no other."""
+        return isinstance(self.positions, str) and self.positions == "last"
+
+    def columns(self, layout: TokenLayout) -> Int[np.ndarray, " pos"]:
+        """The positions that are read of any row, ascending."""
+        return np.flatnonzero(layout.mask(self.positions).any(dim=0).numpy())
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +48,13 @@ class Generated:
         max_new_tokens: at most so many tokens.
         eos_token_id: see `vlm.generate`.
         sampling: `do_sample`, `seed` and other fields of `Sampling`.
+
+    Raises:
+        InputError: no tokens, or a sampling that makes no sense.
+
+    Example:
+        >>> Generated(max_new_tokens=8, sampling={"do_sample": True, "seed": 1})
+        Generated(max_new_tokens=8, eos_token_id=None, sampling={'do_sample': True, 'seed': 1})
     """
 
     max_new_tokens: int = 50
@@ -37,9 +62,17 @@ class Generated:
     sampling: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise InputError("max_new_tokens", "at least 1", self.max_new_tokens)
+        if isinstance(self.max_new_tokens, bool) or not isinstance(self.max_new_tokens, int) or self.max_new_tokens < 1:
+            raise InputError("max_new_tokens of Generated", "a number, at least 1", repr(self.max_new_tokens))
+        known = list(Sampling.__dataclass_fields__)
+        if not isinstance(self.sampling, Mapping) or set(self.sampling) - set(known):
+            raise InputError("sampling of Generated", f"a mapping with {', '.join(known)}", repr(self.sampling))
         Sampling(**self.sampling)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What `vlm.generate` is given for the same continuation."""
+        return {"max_new_tokens": self.max_new_tokens, "eos_token_id": self.eos_token_id, **self.sampling}
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +113,7 @@ class Readings:
             raise InputError("read of a sweep", "logits, text and each probe once", repr(list(given)))
         if generated and (logits or metrics):
             advice = "A generation has the logits of each token: results[name].generation.logits."
-            raise InputError("read of a sweep", "logits, or Generated(...)", "both", advice)
+            raise InputError("read of a sweep", "logits and metrics, or Generated(...)", repr(list(given)), advice)
         return cls(logits[0] if logits else None, metrics, probes, generated[0] if generated else None)
 
     @property
@@ -91,3 +124,32 @@ class Readings:
         if self.metrics:
             return "last" if self.logits is None else ["last", self.logits.positions]
         return None if self.logits is None else self.logits.positions
+
+    def kept_of(
+        self,
+        model: Any,
+        found: Float[Tensor, "batch pos d_vocab"],
+        columns: Int[np.ndarray, " pos"],
+        layout: TokenLayout,
+    ) -> tuple[Float[Tensor, "..."] | None, dict[str, Float[Tensor, " batch"]]]:
+        """The logits that are kept, and what each metric says, on the CPU.
+
+        Args:
+            model: what ran.
+            found: logits at the positions that were wanted, or at more.
+            columns: which positions these are, ascending.
+            layout: whose positions these are.
+        """
+        is_last = self.logits is not None and self.logits.is_last
+        values: dict[str, Tensor] = {}
+        last = found[:, :0]
+        if self.metrics or is_last:
+            rows = [int(layout.mask("last")[row].nonzero()[-1]) for row in range(layout.n_rows)]
+            places = torch.from_numpy(np.searchsorted(columns, rows)).to(found.device)
+            last = found[torch.arange(len(rows), device=found.device), places]
+        for metric in self.metrics:
+            values[repr(metric)] = metric.values(last, metric.answers(model, len(last))).cpu()
+        if self.logits is None or is_last:
+            return (last.cpu() if is_last else None), values
+        kept = np.searchsorted(columns, self.logits.columns(layout))
+        return found[:, torch.from_numpy(kept).to(found.device)].cpu(), values

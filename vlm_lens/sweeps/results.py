@@ -1,78 +1,33 @@
 """What a sweep gives back: a cell for each condition, as tables and figures."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from html import escape
+from itertools import product
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vlm_lens.attachments.attachment import Attachment
-from vlm_lens.attachments.running.run import GeneratedRun
-from vlm_lens.attachments.running.session import Session
 from vlm_lens.errors import InputError
 from vlm_lens.plotting.sweep_figures import sweep_heatmap, sweep_lines
-from vlm_lens.sweeps.conditions import Condition
-from vlm_lens.sweeps.plan import SweepPlan
+from vlm_lens.sweeps.cell import Cell
+from vlm_lens.sweeps.conditions import Condition, label_of
+from vlm_lens.sweeps.plan import MOST_LINES, SweepPlan
 
 if TYPE_CHECKING:
     import pandas as pd
     import plotly.graph_objects as go
 
-
-@dataclass(frozen=True, eq=False)
-class Cell:
-    """What one condition gave.
-
-    Attributes:
-        condition: what was attached.
-        logits: `[batch d_vocab]` at the last prompt position, or `[batch pos d_vocab]` where others were asked for;
-            None where none were. On the CPU.
-        values: what each metric says, row by row.
-        generation: what was generated; None where nothing was to be.
-        session: what was attached, with what probes found.
-    """
-
-    condition: Condition
-    logits: Float[Tensor, "..."] | None
-    values: Mapping[str, Float[Tensor, " batch"]]
-    generation: GeneratedRun | None
-    session: Session = field(repr=False)
-
-    @property
-    def name(self) -> str:
-        """The condition's name."""
-        return self.condition.name
-
-    @property
-    def text(self) -> str:
-        """What was generated, for a batch of one.
-
-        Raises:
-            InputError: nothing was, or several rows.
-        """
-        if self.generation is None:
-            raise InputError("text of a cell", "a sweep with read=Generated(...)", "none was generated")
-        return self.generation.text
-
-    def __getitem__(self, probe: Attachment) -> Any:
-        """What a probe found under this condition.
-
-        Raises:
-            HookError: for an object that was not attached, or that reads nothing.
-        """
-        return self.session[probe] if self.generation is None else self.generation[probe]
-
-    def __repr__(self) -> str:
-        shown = [f"{name}={value.tolist()}" for name, value in self.values.items()]
-        if self.logits is not None:
-            shown.append(f"logits {list(self.logits.shape)}")
-        if self.generation is not None:
-            shown.append(repr(self.generation.texts[0]))
-        return f"Cell({self.name!r}, {', '.join(shown) or 'probes alone'})"
+ANSWER = "probability of the clean answer"
+"""Of the token that the clean run finds most probable there."""
+DIVERGENCE = "KL from clean"
+"""Kullback-Leibler divergence in nats: what the clean run's next token tells against this condition's, KL(clean || it).
+Zero where nothing changed, whichever token was the answer."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +40,8 @@ class SweepResult:
         plan: what was computed for each.
         token_names: what a token is called.
         axes: the labels of each axis of a grid; empty for a list of conditions.
-        run_in: the conditions of each axis in order, for arrays.
+        positions: of the logits, where others than the last were asked for; () otherwise.
+        is_read: in which rows of the batch these positions were asked for.
     """
 
     cells: tuple[Cell, ...]
@@ -93,32 +49,41 @@ class SweepResult:
     plan: SweepPlan
     token_names: Any = field(repr=False)
     axes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    positions: tuple[int, ...] = ()
+    is_read: Bool[np.ndarray, "batch pos"] | None = field(default=None, repr=False)
 
-    def __getitem__(self, name: str | int | Condition) -> Cell:
-        """A condition's cell, by its name or number.
+    def __getitem__(self, name: Any) -> Cell:
+        """A condition's cell, by its name, its number, or the condition itself.
 
         Raises:
             InputError: for one that does not exist.
         """
-        if isinstance(name, int) and not isinstance(name, bool) and -len(self.cells) <= name < len(self.cells):
-            return self.cells[name]
-        if name not in self._by_name:
-            known = ", ".join(map(repr, list(self._by_name)[:8]))
-            raise InputError("Cell does not exist", f"a number below {len(self.cells)}, or one of {known}", repr(name))
+        if isinstance(name, Integral) and not isinstance(name, bool) and -len(self) <= int(name) < len(self):
+            return self.cells[int(name)]
+        name = name.name if isinstance(name, Condition) else name
+        if not isinstance(name, str) or name not in self._by_name:
+            known = ", ".join(map(repr, list(self._by_name)[:8])) + (", ..." if len(self) > 8 else "")
+            advice = "The run that nothing is done to is results.clean." if name == self.clean.name else ""
+            rule = f"a number below {len(self)}, or one of {known}"
+            raise InputError("Cell does not exist", rule, repr(name), advice)
         return self._by_name[name]
 
     def at(self, **axes: Any) -> Cell:
         """The cell at a place of the grid: `results.at(window="early", source="object")`.
 
+        Args:
+            axes: for each axis the label, or a value that was given without one.
+
         Raises:
             InputError: another axis or label.
         """
-        wanted = {name: str(label) for name, label in axes.items()}
+        wanted = {name: label_of(label) for name, label in axes.items()}
         for one in self.cells:
-            if dict(one.condition.axes) == wanted:
+            if self.axes and dict(one.condition.axes) == wanted:
                 return one
-        known = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in self.axes.items()) or "no axes"
-        raise InputError("Cell does not exist", known, wanted)
+        known = "; ".join(f"{name}: {', '.join(labels)}" for name, labels in self.axes.items())
+        advice = "" if known else "Cells of a list go by their name or number: results[0]."
+        raise InputError("Cell does not exist", known or "a sweep over a Grid", f"at({_written(axes)})", advice)
 
     def __iter__(self) -> Iterator[Cell]:
         return iter(self.cells)
@@ -135,7 +100,7 @@ class SweepResult:
         """
         found = [one.logits for one in self.cells]
         if any(one is None for one in found):
-            raise InputError("Logits of a sweep", "read='logits'", "another reading")
+            raise InputError("Logits of a sweep", "a sweep with read='logits'", "another reading")
         return torch.stack([one for one in found if one is not None])
 
     @property
@@ -143,62 +108,113 @@ class SweepResult:
         """The conditions' names."""
         return tuple(one.name for one in self.cells)
 
-    def values(self, metric: str | None = None) -> Float[np.ndarray, "..."]:
-        """A metric's numbers, in the grid's shape, with the batch as last axis: `[*axes batch]`.
-
-        Args:
-            metric: as `to_dataframe` calls it; None for the only one, or for the first that the logits give.
-        """
-        name = metric or self.metric_names[0]
-        found = np.stack([self._numbers(one)[name] for one in self.cells])
-        shape = [len(labels) for labels in self.axes.values()] or [len(self.cells)]
-        return found.reshape(*shape, -1)
-
     @property
     def metric_names(self) -> tuple[str, ...]:
         """The numbers that there are of each cell."""
         return tuple(self._numbers(self.clean))
 
-    def to_dataframe(self) -> "pd.DataFrame":
-        """One row for each condition and row of the batch, with the clean run's number beside each."""
-        import pandas as pd
-
-        clean, rows = self._numbers(self.clean), []
-        for one in self.cells:
-            numbers = self._numbers(one)
-            for row in range(self._n_rows(one)):
-                line: dict[str, Any] = {"condition": one.name, **one.condition.axes, "row": row}
-                for name, values in numbers.items():
-                    line[name] = float(values[row])
-                    if name not in ("change",):
-                        line[f"clean {name}"] = float(clean[name][row])
-                line |= self._words(one, row)
-                rows.append(line)
-        return pd.DataFrame(rows)
-
-    def plot(self, metric: str | None = None, row: int = 0) -> "go.Figure":
-        """One number of each cell: a heat map for a grid with two axes, a line otherwise.
+    def values(self, metric: str | None = None) -> Float[np.ndarray, "..."]:
+        """A metric's numbers in the grid's shape: `[*axes batch]`, or `[*axes batch pos]` of logits at positions.
 
         Args:
-            metric: as `to_dataframe` calls it; None for the first.
-            row: which row of the batch.
+            metric: one of `metric_names`; None for the first.
+
+        Raises:
+            InputError: for another name, or where nothing that was read is a number.
         """
-        if not self.metric_names:
-            rule = "a reading with numbers: read='logits' or Probability(' Yes')"
-            raise InputError("Sweep cannot be drawn", rule, "probes or text", "Probes' results draw themselves.")
-        name = metric or self.metric_names[0]
-        clean = float(self._numbers(self.clean)[name][row])
-        values = self.values(name)[..., row]
-        if len(self.axes) == 2:
-            (y, rows), (x, columns) = self.axes.items()
-            return sweep_heatmap(values, rows, columns, row_axis=y, column_axis=x, clean=clean, title=name)
-        labels = next(iter(self.axes.values())) if len(self.axes) == 1 else self.names
-        axis = next(iter(self.axes)) if len(self.axes) == 1 else "condition"
-        return sweep_lines({name: values.reshape(-1)}, labels, axis=axis, clean=clean, title=name)
+        name = self._metric(metric)
+        found = np.stack([self._numbers(one)[name] for one in self.cells])
+        shape = [len(labels) for labels in self.axes.values()] or [len(self.cells)]
+        return found.reshape(*shape, *found.shape[1:])
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """One line for each condition and row of the batch (and position, where logits were read at several).
+
+        Beside each number stands the clean run's; `KL from clean` is in nats, and 0 for the clean run.
+        """
+        import pandas as pd
+
+        return pd.DataFrame([line for one in self.cells for line in self._lines(one)])
+
+    def plot(self, metric: str | None = None, row: int = 0, position: int | None = None) -> "go.Figure":
+        """One number of each cell: a line, or a heat map for a grid with several axes.
+
+        Axes with a single value are left out. Of three axes and more, the last stands across, the others downwards.
+
+        Args:
+            metric: one of `metric_names`; None for the first.
+            row: which row of the batch.
+            position: which of `positions`, where logits were read at several; None for the last.
+
+        Raises:
+            InputError: for a metric, row or position that there is not.
+        """
+        name = self._metric(metric)
+        at = self._at(name, row, position)
+        values = np.array([self._numbers(one)[name][at] for one in self.cells])
+        clean = float(self._numbers(self.clean)[name][at])
+        axes = {axis: labels for axis, labels in self.axes.items() if len(labels) > 1}
+        if not axes:
+            return sweep_lines({name: values}, self.names, clean=clean, title=name, is_ordered=False)
+        if len(axes) == 1:
+            ((axis, labels),) = axes.items()
+            is_ordered = all(isinstance(_as_number(label), int) for label in labels)
+            return sweep_lines({name: values}, labels, axis=axis, clean=clean, title=name, is_ordered=is_ordered)
+        *down, (across, columns) = axes.items()
+        rows = [" · ".join(labels) for labels in _products([labels for _, labels in down])]
+        return sweep_heatmap(
+            values.reshape(len(rows), len(columns)), rows, columns, row_axis=" · ".join(axis for axis, _ in down),
+            column_axis=across, clean=clean, title=name,
+        )  # fmt: skip
 
     @cached_property
-    def _by_name(self) -> dict[Any, Cell]:
+    def _by_name(self) -> dict[str, Cell]:
         return {one.name: one for one in self.cells}
+
+    def _metric(self, metric: str | None) -> str:
+        names = self.metric_names
+        if not names:
+            advice = "Probes' results have figures of their own: results[0][probe].plot()."
+            rule = "a sweep that reads them: read='logits', or Probability(' Yes')"
+            raise InputError("Numbers of a sweep", rule, "probes or text alone", advice)
+        if metric is not None and metric not in names:
+            raise InputError("Metric of a sweep", f"one of {', '.join(map(repr, names))}", repr(metric))
+        return names[0] if metric is None else metric
+
+    def _at(self, name: str, row: int, position: int | None) -> tuple[int, ...]:
+        """Where a row of the batch, and a position, stand among a cell's numbers."""
+        n_rows, *n_positions = self._numbers(self.clean)[name].shape
+        if not 0 <= row < n_rows:
+            raise InputError("Row of a sweep", f"0 to {n_rows - 1}", row)
+        if not n_positions:
+            return (row,)
+        if position is not None and position not in self.positions:
+            raise InputError("Position of a sweep", f"one of {list(self.positions)}", position)
+        return row, self.positions.index(self.positions[-1] if position is None else position)
+
+    def _lines(self, one: Cell) -> Iterator[dict[str, Any]]:
+        """The lines of a cell."""
+        clean, numbers, answers = self._numbers(self.clean), self._numbers(one), self._answers(one)
+        axes = {axis: _as_number(label) for axis, label in one.condition.axes.items()}
+        for row, place in self._places(one):
+            line: dict[str, Any] = {"condition": one.name, **axes, "row": row}
+            line |= {"position": self.positions[place]} if self.positions else {}
+            at = (row, place) if self.positions else (row,)
+            for name, values in numbers.items():
+                where = at[: values.ndim]
+                line[name] = float(values[where])
+                if name != DIVERGENCE:
+                    line[f"clean {name}"] = float(clean[name][where])
+            if one.generation is not None:
+                line["text"] = one.generation.texts[row] if one.generation.texts else ""
+            yield line | ({} if answers is None else {"answer": self.token_names(int(answers[at]))})
+
+    def _places(self, one: Cell) -> Iterator[tuple[int, int]]:
+        """The rows of the batch, and in each which of the positions were asked for."""
+        for row in range(self._n_rows(one)):
+            for place in range(max(1, len(self.positions))):
+                if self.is_read is None or self.is_read[row, place]:
+                    yield row, place
 
     def _n_rows(self, one: Cell) -> int:
         if one.generation is not None:
@@ -207,28 +223,52 @@ class SweepResult:
             return len(one.logits)
         return len(next(iter(one.values.values()))) if one.values else 1
 
-    def _numbers(self, one: Cell) -> dict[str, Float[np.ndarray, " batch"]]:
-        """The numbers of a cell: its metrics, or what the logits say of the clean answer."""
-        numbers = {name: value.double().numpy() for name, value in one.values.items()}
-        if one.logits is not None and self.clean.logits is not None and one.logits.ndim == 2:
-            clean, mine = (
-                cell.logits.double().log_softmax(dim=-1) for cell in (self.clean, one) if cell.logits is not None
-            )
-            answer = clean.argmax(dim=-1, keepdim=True)
-            numbers["probability of the clean answer"] = mine.gather(-1, answer)[:, 0].exp().numpy()
-            numbers["change"] = (clean.exp() * (clean - mine)).sum(dim=-1).numpy()
-        return numbers
+    @cached_property
+    def _clean_log_probabilities(self) -> Float[Tensor, "..."] | None:
+        return None if self.clean.logits is None else self.clean.logits.double().log_softmax(dim=-1)
 
-    def _words(self, one: Cell, row: int) -> dict[str, str]:
-        if one.generation is not None:
-            return {"text": one.generation.texts[row] if one.generation.texts else ""}
-        if one.logits is not None and one.logits.ndim == 2:
-            return {"answer": self.token_names(int(one.logits[row].argmax()))}
+    @cached_property
+    def _found(self) -> dict[str, dict[str, Float[np.ndarray, "..."]]]:
+        """The numbers of cells that were asked for before."""
         return {}
 
+    def _numbers(self, one: Cell) -> dict[str, Float[np.ndarray, "..."]]:
+        """The numbers of a cell: its metrics, and what the logits say of the clean answer."""
+        if one.name in self._found:
+            return self._found[one.name]
+        numbers: dict[str, np.ndarray] = {name: value.double().numpy() for name, value in one.values.items()}
+        clean = self._clean_log_probabilities
+        if one.logits is not None and clean is not None:
+            mine = one.logits.double().log_softmax(dim=-1)
+            numbers[ANSWER] = mine.gather(-1, clean.argmax(dim=-1, keepdim=True))[..., 0].exp().numpy()
+            told = torch.where(clean.isneginf(), 0.0, clean.exp() * (clean - mine))
+            numbers[DIVERGENCE] = told.sum(dim=-1).clamp_min(0).numpy()
+        self._found[one.name] = numbers
+        return numbers
+
+    def _answers(self, one: Cell) -> Tensor | None:
+        return None if one.logits is None else one.logits.argmax(dim=-1)
+
     def __repr__(self) -> str:
-        return f"SweepResult({self.plan.summary})"
+        kept = ", ".join((*self.metric_names, *(["text"] if self.clean.generation is not None else []))) or "probes"
+        return f"SweepResult({self.plan.summary}; {kept})"
 
     def _repr_html_(self) -> str:
-        table: str = self.to_dataframe().to_html(index=False, max_rows=40, float_format=lambda value: f"{value:.4g}")
-        return f"<b>Sweep</b>: {self.plan.summary}{table}"
+        table: str = self.to_dataframe().to_html(
+            index=False, max_rows=MOST_LINES, float_format=lambda value: f"{value:.4g}"
+        )
+        return f"<b>Sweep</b>: {escape(self.plan.summary)}{table}"
+
+
+def _written(axes: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}={label!r}" for name, label in axes.items())
+
+
+def _as_number(label: str) -> Any:
+    """A label that is a whole number as such, so that tables can be sorted and drawn by it."""
+    return int(label) if label.isdecimal() and str(int(label)) == label else label
+
+
+def _products(axes: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
+    """Every combination of some labels, the last axis fastest."""
+    return list(product(*axes))

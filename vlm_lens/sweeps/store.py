@@ -2,10 +2,11 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -31,6 +32,8 @@ class Store:
         if path.exists():
             self._check(path)
             return
+        if self.folder.is_file():
+            raise InputError(f"Results folder {str(self.folder)!r}", "a folder", "a file", "Name another one.")
         if self.folder.exists() and any(self.folder.iterdir()):
             rule, advice = "an empty folder, or that of a sweep", "Name a folder that does not exist yet."
             raise InputError(f"Results folder {str(self.folder)!r}", rule, "other files", advice)
@@ -40,37 +43,48 @@ class Store:
     def _check(self, path: Path) -> None:
         try:
             held = json.loads(path.read_text())
-        except ValueError as error:
+            is_spec = isinstance(held, dict)
+        except ValueError:
+            is_spec = False
+        if not is_spec:
             advice = "Take another folder."
-            raise InputError(
-                f"Results folder {str(self.folder)!r}", "a readable spec.json", str(error), advice
-            ) from None
+            raise InputError(f"Results folder {str(self.folder)!r}", f"a readable {SPEC}", "another file", advice)
         differing = [name for name in {*self.spec, *held} if self.spec.get(name) != held.get(name)]
         if differing:
-            name = sorted(differing)[0]
+            name = next(one for one in (*self.spec, *held) if one in differing)
+            wanted, got = _where_they_differ(self.spec.get(name), held.get(name))
             raise InputError(
                 f"Results folder {str(self.folder)!r} is of another sweep",
-                f"{name} {_short(self.spec.get(name))}",
-                _short(held.get(name)),
+                f"{name} {wanted}",
+                got,
                 "Take another folder, or ask for the same sweep.",
             )
 
-    def load(self) -> dict[int, dict[str, Tensor]]:
+    def load(self, numbers: Collection[int], required: Collection[str]) -> dict[int, dict[str, Tensor]]:
         """What was found before, by the condition's number.
 
+        Args:
+            numbers: of the conditions that there are.
+            required: what must be there of each.
+
         Raises:
-            InputError: a part that cannot be read.
+            InputError: a part that cannot be read, or that holds something else.
         """
         found: dict[int, dict[str, Tensor]] = {}
         for path in sorted(self.folder.glob("part-*.safetensors")):
             try:
                 tensors = load_file(path)
-            except Exception as error:  # safetensors has errors of its own, and of the system
-                advice = "Delete this file: its conditions are run again."
-                raise InputError(f"Part {str(path)!r} of a sweep", "a readable file", str(error), advice) from error
+            except (OSError, SafetensorError) as error:
+                raise _damaged(path, "a readable file", error) from error
+            part: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
-                number, name = key.split(".", 1)
-                found.setdefault(int(number), {})[name] = value
+                number, _, name = key.partition(".")
+                if not number.lstrip("-").isdecimal() or int(number) not in numbers:
+                    raise _damaged(path, "what conditions of this sweep gave", key)
+                part.setdefault(int(number), {})[name] = value
+            if lacking := [number for number, held in part.items() if not set(required) <= set(held)]:
+                raise _damaged(path, f"{', '.join(required)} of each condition", f"less of number {lacking[0]}")
+            found |= part
         return found
 
     def save(self, found: Mapping[int, Mapping[str, Tensor]]) -> None:
@@ -84,6 +98,11 @@ class Store:
         _written(path, lambda beside: save_file(tensors, beside))
 
 
+def _damaged(path: Path, rule: str, got: object) -> InputError:
+    advice = "Delete this file: its conditions are run again."
+    return InputError(f"Part {str(path)!r} of a sweep", rule, got, advice)
+
+
 def _written(path: Path, write: Any) -> None:
     """A file written beside its place and then moved there."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
@@ -91,6 +110,10 @@ def _written(path: Path, write: Any) -> None:
     os.replace(beside, path)
 
 
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 120 else f"{text[:117]}..."
+def _where_they_differ(wanted: Any, held: Any) -> tuple[str, str]:
+    """Two values, or of two long lists the first members that differ."""
+    if isinstance(wanted, list) and isinstance(held, list):
+        if len(wanted) != len(held):
+            return f"of {len(wanted)}", str(len(held))
+        wanted, held = next((one, other) for one, other in zip(wanted, held, strict=True) if one != other)
+    return json.dumps(wanted), json.dumps(held)

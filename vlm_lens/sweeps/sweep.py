@@ -1,55 +1,72 @@
 """A sweep: planned when it is made, and run, stopped and gone on with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
-from tqdm.auto import tqdm
 
-from vlm_lens.attachments.attachment import Attachment, Writer
-from vlm_lens.attachments.naming.fingerprint import fingerprint_of
+from vlm_lens.attachments.attachment import Writer
+from vlm_lens.attachments.measure import Measure
 from vlm_lens.attachments.running.run import GeneratedRun
-from vlm_lens.errors import InputError, VlmLensError
-from vlm_lens.estimates.identity import hash_of
-from vlm_lens.estimates.manifest import versions
+from vlm_lens.attachments.running.standing import standing_at
+from vlm_lens.errors import HookError, InputError, VlmLensError
+from vlm_lens.layout import TokenLayout
 from vlm_lens.recompute import Outcome, SharedRun
+from vlm_lens.recompute.beginning import Beginning
+from vlm_lens.recompute.in_turn import worth_keeping
 from vlm_lens.recompute.planned import Planned
+from vlm_lens.recompute.prefix import Prefix
 from vlm_lens.recompute.variant import Variant
 from vlm_lens.sweeps.against_the_loop import n_to_verify, verify_cells
+from vlm_lens.sweeps.cell import Cell
 from vlm_lens.sweeps.conditions import CLEAN, Condition, Grid, conditions_of
-from vlm_lens.sweeps.memory import parts_of, rows_together
+from vlm_lens.sweeps.memory import bound_of, parts_of, rows_together
 from vlm_lens.sweeps.plan import SweepPlan, plan_of
+from vlm_lens.sweeps.progress import Progress
 from vlm_lens.sweeps.readings import Readings
-from vlm_lens.sweeps.results import Cell, SweepResult
+from vlm_lens.sweeps.results import SweepResult
+from vlm_lens.sweeps.spec import cell_of, required_of, spec_of, tensors_of
 from vlm_lens.sweeps.store import Store
-
-GIBIBYTE = 1 << 30
 
 
 class Sweep:
     """Many conditions on one input: what each will cost is known before anything runs.
 
-    `Sweep(vlm, inputs, conditions).plan` is the plan; `run()` runs it, and after an interrupt goes on where it stood.
+    `plan` is the plan; `run()` runs it, and after an interrupt or an error goes on where it stood.
 
     Args:
         model: what runs.
         inputs: what it is given.
         conditions: see `vlm_lens.sweeps.conditions.conditions_of`.
         read: what is kept of each; see `vlm_lens.sweeps.readings.Readings.of`.
-        memory: bytes that the conditions' own rows may take at once; more of them are run in several parts, each of
-            which runs the clean pass again.
+        memory: bytes that the conditions' own rows (and, where text is generated, keys and values) may take at once;
+            more of them are run in several parts, each of which runs the clean pass again. None for half of what is
+            free on a GPU, and 2 GiB elsewhere.
         out: a folder for what is found, to go on from in another process. Probes' results are not kept there.
-        verify: run so many conditions again, each in full, and compare: True (three), "all", or a number.
-        shows_progress: a bar over the layers of all parts.
+        verify: run so many conditions again, each in full, and compare: True (three), "all", or a number. The
+            environment variable VLM_LENS_VERIFY_SWEEPS asks it of every sweep.
+        shows_progress: a bar over the layers of all parts, and the tokens where text is generated.
 
     Raises:
         InputError: conditions without a name of their own, a reading or bound that makes no sense, a folder of another
             sweep.
         VlmLensError: for a condition that cannot act on these inputs; it says which.
+
+    Example:
+        >>> from vlm_lens import AttentionKnockout, HookedVLM
+        >>> from vlm_lens.demo.examples import example_scenes
+        >>> vlm, example = HookedVLM.demo(), example_scenes()[0]
+        >>> inputs = vlm.prepare(example.scene.image, example.turn.question)
+        >>> knockouts = {f"from {n}": AttentionKnockout("last", "image", layers=range(n, 6)) for n in (0, 4)}
+        >>> sweep = Sweep(vlm, inputs, knockouts, shows_progress=False)
+        >>> print(sweep.plan.to_dataframe()[["condition", "way", "decoder"]].to_string(index=False))
+        condition  way              decoder
+           from 0 rows layers 0 to 5, 1 row
+           from 4 rows layers 4 to 5, 1 row
+        >>> sweep.run().names
+        ('from 0', 'from 4')
     """
 
     def __init__(
@@ -59,7 +76,7 @@ class Sweep:
         conditions: Any,
         read: Any = "logits",
         *,
-        memory: int = 2 * GIBIBYTE,
+        memory: int | None = None,
         out: str | Path | None = None,
         verify: bool | int | str = False,
         shows_progress: bool = True,
@@ -67,171 +84,184 @@ class Sweep:
         self.model, self.readings, self.shows_progress = model, Readings.of(read), shows_progress
         self.conditions, self.axes = conditions_of(conditions), _axes(conditions)
         self.n_verified = n_to_verify(verify, len(self.conditions))
-        generated = self.readings.generated
-        self.n_new = 0 if generated is None else generated.max_new_tokens
-        probes = self.readings.probes
-        self._planned = _planned(model, inputs, self.conditions, probes, self.readings.wanted, self.n_new)
+        self.memory = bound_of(memory, model)
+        _check_something_is_read(self.readings, self.conditions)
+        self._planned = _planned(model, inputs, self.conditions, self.readings)
         self.inputs = self._planned.inputs
-        self._parts = parts_of(self._planned, self._planned.variants, memory, self.n_new)
-        self._max_rows = rows_together(self._planned, memory)
-        self._cells: dict[int, Cell] = {}
-        self._store = None if out is None else Store(out, self._spec())
+        self._numbers = {id(one): number for number, one in enumerate(self._planned.variants, start=-1)}
+        names = {key: self._condition(number).name for key, number in self._numbers.items()}
+        self._parts = parts_of(self._planned, names, self.memory, self._n_new)
+        self._max_rows = rows_together(self._planned, self.memory)
         self._check_answers()
-        if self._store is not None:
+        self._cells: dict[int, Cell] = {}
+        self._store = None
+        if out is not None:
+            self._store = Store(out, spec_of(self._planned, self.conditions, self.readings))
             self._take_up(self._store)
 
     @property
     def plan(self) -> SweepPlan:
         """For each condition the way it takes, the rows and layers computed, and the work."""
         names = [one.name for one in self.conditions]
-        return replace(plan_of(self._planned, names, self._planned.variants[1:]), n_parts=len(self._parts))
+        n_parts = sum(not part[0].reach.why_in_full for part in self._parts)
+        found = plan_of(self._planned, names, self._planned.variants[1:])
+        return replace(found, n_parts=n_parts, n_new=self._n_new)
 
     def run(self) -> SweepResult:
         """Run what has not been run yet.
 
         Raises:
+            HookError: something else stands at the model.
             VerificationError: where it was to be verified, and is off.
         """
-        numbers = {id(one): number for number, one in enumerate(self._planned.variants, start=-1)}
-        todo = [[one for one in part if numbers[id(one)] not in self._cells] for part in self._parts]
-        todo = [part for part in todo if part]
-        n_layers = max(self._planned.n_layers, 1)
-        bar = tqdm(desc="sweep", unit="layer", total=len(todo) * n_layers, disable=not self.shows_progress or not todo)
-        with bar:
-            for part in todo:
-                before = bar.n
-                self._run_part(part, numbers, lambda done: bar.update())
-                bar.update(max(0, before + n_layers - bar.n))
-        cells = [self._cells[number] for number in range(len(self.conditions))]
-        self._verify(cells)
-        return SweepResult(tuple(cells), self._cells[-1], self.plan, self._token_name, self.axes)
+        check_nothing_stands(self.model)
+        with Progress(self.lengths, self.shows_progress) as progress:
+            self.run_parts(progress)
+        return self.result()
 
-    def _run_part(self, part: Sequence[Variant], numbers: Mapping[int, int], on_layer: Callable[[Any], Any]) -> None:
+    @property
+    def lengths(self) -> list[int]:
+        """How many layers and tokens each part has that has not been run yet."""
+        n_layers = max(1, self.model.cfg.n_layers if self._n_new else self._planned.n_layers)
+        return [n_layers + max(0, self._n_new - 1) for _ in self._todo()]
+
+    def run_parts(
+        self, progress: Progress, prefix: Prefix | None = None, following: Beginning | None = None
+    ) -> Prefix | None:
+        """Run what has not been run yet, part by part.
+
+        Args:
+            progress: is told.
+            prefix: what a sweep before it has computed of how these inputs begin.
+            following: how the inputs begin that will be run after these; None if none will.
+
+        Returns:
+            What the following inputs can use.
+        """
+        for part, length in zip(self._todo(), self.lengths, strict=True):
+            with progress.part(length):
+                shared = SharedRun.over(self._planned.only(part), self._max_rows, prefix)
+                keep = 0 if following is None else worth_keeping(shared, prefix, following)
+                self._run_part(part, shared, progress, keep)
+                prefix = shared.kept or prefix
+        return prefix
+
+    def result(self) -> SweepResult:
+        """What was found, verified if it was to be.
+
+        Raises:
+            VerificationError: with the condition that is off.
+        """
+        cells = [self._cells[number] for number in range(len(self.conditions))]
+        if self.n_verified:
+            places = np.linspace(0, len(cells) - 1, self.n_verified).round().astype(int)
+            verify_cells(self.model, self.inputs, [cells[place] for place in places], self.readings)
+        logits, positions, is_read = self.readings.logits, (), None
+        if logits is not None and not logits.is_last:
+            columns = logits.columns(self._layout)
+            positions = tuple(columns.tolist())
+            is_read = self._layout.mask(logits.positions).numpy()[:, columns]
+        return SweepResult(
+            tuple(cells), self._cells[-1], self.plan, self._token_name, self.axes, positions, is_read
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        n_run = sum(number >= 0 for number in self._cells)
+        return f"Sweep({self.plan.summary}; {n_run} of {len(self.conditions)} run)"
+
+    @property
+    def _n_new(self) -> int:
+        return 0 if self.readings.generated is None else self.readings.generated.max_new_tokens
+
+    @property
+    def _layout(self) -> TokenLayout:
+        layout = self._planned.current.layout
+        assert layout is not None
+        return layout
+
+    def _condition(self, number: int) -> Condition:
+        return self.conditions[number] if number >= 0 else Condition(CLEAN, ())
+
+    def _todo(self) -> list[list[Variant]]:
+        """The parts, without the conditions that have been run."""
+        parts = [[one for one in part if self._numbers[id(one)] not in self._cells] for part in self._parts]
+        return [part for part in parts if part]
+
+    def _run_part(self, part: Sequence[Variant], shared: SharedRun, progress: Progress, keep: int) -> None:
         """Some conditions together; they are kept once all of them are there."""
-        shared = SharedRun.over(self._planned.only(part), self._max_rows)
         generated = self.readings.generated
-        found: list[Any]
+        for variant in part:
+            _begin(variant, self._layout)
+        found: Sequence[Outcome | GeneratedRun]
         if generated is None:
-            found = shared.run(on_layer)
+            found = shared.run(progress.step, keep)
         else:
             found = shared.generate(
-                max_new_tokens=generated.max_new_tokens,
                 eos_token_id=generated.eos_token_id,
-                on_layer=on_layer,
+                max_bytes=self.memory,
+                on_progress=progress.step,
                 **generated.sampling,
             )
-        cells = {numbers[id(part[place])]: self._cell(numbers[id(part[place])], one) for place, one in enumerate(found)}
+        numbers = [self._numbers[id(one)] for one in part]
+        cells = {number: self._cell(number, found[place]) for place, number in enumerate(numbers)}
         self._cells |= cells
         if self._store is not None:
-            self._store.save({number: self._kept(cell) for number, cell in cells.items()})
+            self._store.save({number: tensors_of(cell) for number, cell in cells.items()})
 
     def _cell(self, number: int, found: Outcome | GeneratedRun) -> Cell:
-        condition = self.conditions[number] if number >= 0 else Condition(CLEAN, ())
+        condition = self._condition(number)
         if isinstance(found, GeneratedRun):
             return Cell(condition, None, {}, found, found.session)
-        logits: Tensor | None = None
-        values: dict[str, Tensor] = {}
-        if found.logits is not None:
-            logits, values = self._read(found.logits)
+        if found.logits is None:
+            return Cell(condition, None, {}, None, found.session)
+        columns = np.flatnonzero(self._planned.wanted)
+        logits, values = self.readings.kept_of(self.model, found.logits, columns, self._layout)
         return Cell(condition, logits, values, None, found.session)
 
-    def _read(self, found: Tensor) -> tuple[Tensor | None, dict[str, Tensor]]:
-        """The logits that are kept, and what the metrics say of those at the last position."""
-        wanted = np.flatnonzero(self._planned.wanted)
-        layout = self._planned.current.layout
-        assert layout is not None
-        last = found[:, int(np.searchsorted(wanted, layout.n_prompt - 1))] if self.readings.metrics else None
-        values = {}
-        for metric in self.readings.metrics:
-            assert last is not None
-            values[repr(metric)] = metric.values(last, metric.answers(self.model, len(last))).cpu()
-        if self.readings.logits is None:
-            return None, values
-        positions = self.readings.logits.positions
-        if isinstance(positions, str) and positions == "last":
-            return found[:, int(np.searchsorted(wanted, layout.n_prompt - 1))].cpu(), values
-        kept = np.flatnonzero(layout.mask(positions).any(dim=0).numpy())
-        return found[:, torch.from_numpy(np.searchsorted(wanted, kept)).to(found.device)].cpu(), values
-
     def _check_answers(self) -> None:
-        layout = self._planned.current.layout
-        assert layout is not None
         for metric in self.readings.metrics:
-            metric.answers(self.model, layout.n_rows)
+            metric.answers(self.model, self._layout.n_rows)
 
-    def _verify(self, cells: Sequence[Cell]) -> None:
-        if not self.n_verified:
-            return
-        places = np.linspace(0, len(cells) - 1, self.n_verified).round().astype(int)
-        generated, options = self.readings.generated, {}
-        if generated is not None:
-            options = {"max_new_tokens": generated.max_new_tokens, "eos_token_id": generated.eos_token_id}
-            options |= generated.sampling
-        logits = self.readings.logits
-        layout = self._planned.current.layout
-        assert layout is not None
-        wanted = [] if logits is None else np.flatnonzero(layout.mask(logits.positions).any(dim=0).numpy()).tolist()
-        verify_cells(self.model, self.inputs, [cells[place] for place in sorted(set(places))], wanted, options)
+    def _take_up(self, store: Store) -> None:
+        """What an earlier run of the same sweep has found."""
+        ends = None if self.readings.generated is None else self.readings.generated.eos_token_id
+        held = store.load(list(self._numbers.values()), required_of(self.readings))
+        for number, tensors in held.items():
+            variant = self._planned.variants[number + 1]
+            self._cells[number] = cell_of(tensors, self._condition(number), variant, self._planned, ends)
 
     def _token_name(self, token: int) -> str:
         has_names = getattr(self.model, "tokenizer", None) is not None
         return str(self.model.to_single_str_token(token)) if has_names else f"token {token}"
 
-    # On disk
 
-    def _spec(self) -> dict[str, Any]:
-        """What tells this sweep from others."""
-        if any(not isinstance(one, Attachment) or _reads(one) for c in self.conditions for one in c.objects) or (
-            self.readings.probes
-        ):
-            advice = "Leave out out=, or read logits, an answer or generated text."
-            raise InputError("out of a sweep", "conditions and readings without probes", "a probe", advice)
-        entries = [one for one in self._planned.entries if one is not None]
-        return {
-            "model": hash_of(self.model),
-            "inputs": fingerprint_of(entries),
-            "conditions": [[one.name, fingerprint_of(list(one.objects))] for one in self.conditions],
-            "read": fingerprint_of(
-                [self.readings.logits, list(map(repr, self.readings.metrics)), self.readings.generated]
-            ),
-            "dtype": str(self.model.cfg.dtype),
-            "versions": versions(),
-        }
+def check_nothing_stands(model: Any) -> None:
+    """Raise where something stands at the model: in a sweep it would be shown rows of many conditions at once.
 
-    def _kept(self, cell: Cell) -> dict[str, Tensor]:
-        kept = {f"value.{name}": value for name, value in cell.values.items()}
-        if cell.logits is not None:
-            kept["logits"] = cell.logits
-        if cell.generation is not None:
-            kept |= {"tokens": cell.generation.tokens.cpu(), "step_logits": cell.generation.logits.cpu()}
-        return kept
-
-    def _take_up(self, store: Store) -> None:
-        """What an earlier run of the same sweep has found."""
-        for number, tensors in store.load().items():
-            condition = self.conditions[number] if number >= 0 else Condition(CLEAN, ())
-            session = self._planned.variants[number + 1].session
-            prefix = "value."
-            values = {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}
-            generation = None
-            if "tokens" in tensors:
-                generation = self._generation(tensors["tokens"], tensors["step_logits"], session)
-            self._cells[number] = Cell(condition, tensors.get("logits"), values, generation, session)
-
-    def _generation(self, tokens: Tensor, logits: Tensor, session: Any) -> GeneratedRun:
-        texts: tuple[str, ...] = ()
-        if self.model.tokenizer is not None:
-            texts = tuple(self.model.tokenizer.decode(row.tolist(), skip_special_tokens=True).strip() for row in tokens)
-        return GeneratedRun(tokens, logits, texts, self.inputs, session=session)
+    Raises:
+        HookError: with what stands there.
+    """
+    attached = [one for session in standing_at(model) for one in session.objects]
+    hooked = [name for name, point in model.hook_dict.items() if not point.is_idle]
+    if attached or hooked:
+        got = ", ".join(map(repr, attached)) or f"hooks at {', '.join(hooked[:3])}"
+        advice = "Put it into the conditions, or take it away: vlm.reset_hooks()."
+        raise HookError("Something stands at the model of a sweep", "its conditions' own objects alone", got, advice)
 
 
-def _planned(
-    model: Any, inputs: Any, conditions: Sequence[Condition], probes: Sequence[Any], wanted: Any, n_new: int
-) -> Planned:
+def _planned(model: Any, inputs: Any, conditions: Sequence[Condition], readings: Readings) -> Planned:
     """Everything checked and planned; the run that nothing is done to comes first."""
+    probes, n_new = readings.probes, 0 if readings.generated is None else readings.generated.max_new_tokens
+    for one in conditions:
+        if twice := [probe for probe in probes if any(probe is other for other in one.objects)]:
+            advice = "Leave it out of one of them: what read= names is attached to every condition."
+            raise InputError(f"Condition {one.name!r}", "each probe once", f"{twice[0]!r}, also in read", advice)
+        if n_new and (measures := [measure for measure in one.objects if isinstance(measure, Measure)]):
+            advice = "Read logits, or None."
+            raise InputError(f"Condition {one.name!r}", "no measure where text is generated", repr(measures[0]), advice)
     objects = [tuple(probes), *[(*one.objects, *probes) for one in conditions]]
     try:
-        return Planned(model, inputs, objects, wanted, n_expected=n_new)
+        return Planned(model, inputs, objects, readings.wanted, n_expected=n_new)
     except VlmLensError as error:
         number = getattr(error, "condition", None)
         if number is not None and number > 0:
@@ -239,9 +269,25 @@ def _planned(
         raise
 
 
+def _check_something_is_read(readings: Readings, conditions: Sequence[Condition]) -> None:
+    """Raise for a sweep that keeps nothing.
+
+    Raises:
+        InputError: nothing to read, and no condition with a probe.
+    """
+    is_read = readings.wanted is not None or readings.probes
+    if not is_read and all(isinstance(one, Writer) for condition in conditions for one in condition.objects):
+        rule = "something that is kept: 'logits', a metric, a probe, Generated(...), or probes in the conditions"
+        raise InputError("read of a sweep", rule, "None, and conditions without a probe")
+
+
+def _begin(variant: Variant, layout: TokenLayout) -> None:
+    """Forget what a run that was stopped has left in a condition's record."""
+    session = variant.session
+    assert session.record is not None
+    session.record = replace(session.record, layout=layout, reads={}, tokens=[], ends=[], is_whole=False)
+    session._results = {}
+
+
 def _axes(given: Any) -> dict[str, tuple[str, ...]]:
     return {name: tuple(values) for name, values in given.axes.items()} if isinstance(given, Grid) else {}
-
-
-def _reads(one: Attachment) -> bool:
-    return not isinstance(one, Writer)
