@@ -83,8 +83,12 @@ class Dispatch:
         """Everything stands until the block ends."""
         hook = self._pass
         hook.__func__.returns_new = True  # type: ignore[attr-defined]
-        with self.model.hooks(fwd_hooks=[(name, hook) for name in self.names]):
-            yield
+        try:
+            with self.model.hooks(fwd_hooks=[(name, hook) for name in self.names]):
+                yield
+        finally:
+            for one in (self.current, *self._passes.values()):
+                one.memo.clear()  # the run has ended: what was worked out for it goes, though reads keep the pass
 
     @contextmanager
     def shared(self) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -20,10 +21,14 @@ from vlm_lens.attachments.running.session import Session
 from vlm_lens.inputs.entries import Entries, entries_of
 from vlm_lens.layout import Selector
 from vlm_lens.model.joined import JoinedTransformer
+from vlm_lens.recompute.bystanders import SOMEBODY_ELSE, is_watched
 from vlm_lens.recompute.edges import Edges, Unblocked
 from vlm_lens.recompute.reach import Reach, Sizes
 from vlm_lens.recompute.rows import Marked, Marks, TowerRows, differing_rows, rows_of
 from vlm_lens.recompute.variant import Rows, Variant
+
+_OF_ANY_LENGTH = ("default", "linear", "llama3", "yarn")
+"""Rotary scalings that do not look at how long a sequence is."""
 
 
 class Planned:
@@ -55,6 +60,7 @@ class Planned:
         assert self.current.layout is not None
         self.towers, self.n = towers_of(model), self.current.layout.n_positions
         self.ground = Ground(model, whole(self.current))
+        self.is_watched = is_watched(model)
         self.wanted = np.zeros(self.n, dtype=bool)
         if wanted is not None:
             self.wanted = self.current.layout.mask(wanted).any(dim=0).numpy()
@@ -79,7 +85,10 @@ class Planned:
             self.model, self.inputs, self.current.layout, self.current.pictures, skipped=session._skipped,
             options={"only_last": True}, beside=(session,), n_expected=self.n_expected,
         )  # fmt: skip
-        return Variant(session, Reach.of(session, self.ground, self.sizes))
+        reach = Reach.of(session, self.ground, self.sizes)
+        if self.is_watched and not reach.why_in_full:
+            reach = replace(reach, why_in_full=SOMEBODY_ELSE)
+        return Variant(session, reach)
 
     def _plan(self, variant: Variant) -> None:
         """The rows of a variant, from what it writes and what is read of it."""
@@ -195,6 +204,8 @@ class Planned:
     @cached_property
     def n_shared_rows(self) -> int:
         """How far the shared run goes: no row behind the last that is read is computed."""
+        if getattr(self.decoder.tower.transformer.rotary, "rope_type", "default") not in _OF_ANY_LENGTH:
+            return self.n  # positions turn by other angles in a shorter sequence
         read = self.wanted.copy()
         for variant in self.in_parts:
             marks = variant.reach.read.decoder

@@ -15,6 +15,7 @@ from vlm_lens.attachments.running.session import Session
 from vlm_lens.layout import Selector
 from vlm_lens.model.sampling import Sampling
 from vlm_lens.recompute.beginning import Beginning
+from vlm_lens.recompute.bystanders import is_watched
 from vlm_lens.recompute.decoding import MAX_BYTES, generated_runs
 from vlm_lens.recompute.dispatch import Dispatch
 from vlm_lens.recompute.ending import finish
@@ -103,14 +104,17 @@ class SharedRun:
             on_layer: is told of each layer of the decoder.
             keep: how many of the first positions another run may share: `kept` then holds what it needs.
         """
-        planned = self.planned
-        if planned.in_parts:
+        planned, is_crowded = self.planned, is_watched(self.planned.model)
+        if planned.in_parts and not is_crowded:
             keeping = Keeping(planned, keep) if keep else None
             dispatch = Dispatch(planned.model, planned.in_parts, planned.current, self.prefix, keeping)
             with dispatch.standing():
                 self._run_together(dispatch, on_layer if keeping is None else _besides(keeping, on_layer))
             self.kept = None if keeping is None else keeping.kept()
-        return [self._in_full(one) if one.reach.why_in_full else self._outcome(one) for one in planned.variants]
+        return [
+            self._in_full(one) if is_crowded or one.reach.why_in_full else self._outcome(one)
+            for one in planned.variants
+        ]
 
     def generate(
         self,
