@@ -87,7 +87,7 @@ class Dispatch:
             with self.model.hooks(fwd_hooks=[(name, hook) for name in self.names]):
                 yield
         finally:
-            for one in (self.current, *self._passes.values()):
+            for one in (self.current, self._after_prefix, *self._passes.values()):
                 one.memo.clear()  # the run has ended: what was worked out for it goes, though reads keep the pass
 
     @contextmanager
@@ -110,6 +110,11 @@ class Dispatch:
     def has_readers(self, name: str) -> bool:
         """Whether a reader stands at a hook."""
         return name in self._with_readers
+
+    def is_shown_to(self, part: Part, name: str) -> bool:
+        """Whether something at a hook looks at a part: if no row of it asks, readers that are not local alone."""
+        standing = part.variant.standing(name)
+        return any(len(part.asking) or isinstance(one, Reader) and not is_local(one) for one in standing)
 
     def _pass(self, activation: Tensor, hook: HookPoint) -> Tensor | None:
         name = str(hook.name)
@@ -147,6 +152,8 @@ class Dispatch:
                 self._read(variant, one, activation, hook, rows)
                 continue
             assert isinstance(one, Writer)
+            if not len(rows):
+                continue
             here = here or self._here(hook, rows, activation.device)
             activation = left_by(one, activation, here)
         return activation

@@ -218,7 +218,8 @@ class Layers:
         if len(asking):
             allowed, seen = self._allowed(edges, part, layer, device)
         else:
-            allowed = torch.zeros(1, 1, 0, self.n_shared, dtype=torch.bool, device=device)
+            batch = edges.unblocked.sequences.n_rows
+            allowed = torch.zeros(batch, 1, 0, self.n_shared, dtype=torch.bool, device=device)
             seen = torch.zeros(self.n_shared, dtype=torch.bool)
         hooks = [self.tower.hook_name(layer, f"attn.{name}") for name in ("hook_attn_scores", "hook_pattern")]
         return PackedVariant(
@@ -227,7 +228,7 @@ class Layers:
             columns,
             allowed,
             seen,
-            len(asking) > 0 and any(part.variant.standing(name) for name in hooks),
+            any(self.dispatch.is_shown_to(part, name) for name in hooks),
         )
 
     def _allowed(self, edges: Edges, part: Part, layer: int, device: torch.device) -> tuple[Tensor, Tensor]:
