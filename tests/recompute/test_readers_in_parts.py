@@ -104,3 +104,16 @@ def test_a_reader_of_values_beside_one_of_an_early_query_is_shown_each_hook_once
     assert [name for name, _ in outcome.session[hooks]] == [name for name, _ in alone[hooks]]
     for reader in (hooks, flow, attribution):
         np.testing.assert_allclose(numbers(outcome.session[reader]), numbers(alone[reader]), rtol=1e-4, atol=2e-6)
+
+
+@pytest.mark.parametrize("reader", [DirectLogitAttribution(400), RegisterTokens(hook="blocks.1.hook_resid_pre")])
+def test_a_reader_asks_for_no_row_but_those_it_reads(reader: Reader) -> None:
+    """Noise in the question changes all after it in the next layer, of which the last position alone is read."""
+    vlm, noise = tiny_vlm(), NoiseAblation("question", "blocks.0.hook_resid_mid")
+    inputs = tiny_inputs(vlm, is_padded=False)
+    conditions = [(noise,), (noise, reader), (noise, HooksInOrder())]
+    alone, asked, everything = SharedRun(vlm, inputs, conditions).planned.variants
+    rows = [[len(layer) for layer in one.decoder.asking] for one in (alone, asked, everything) if one.decoder]
+    question = {position for row in range(2) for position in inputs.layout.positions("question", row)}
+    n_after = inputs.layout.n_positions - min(question)
+    assert rows[0] == rows[1] == [len(question), 1] and rows[2] == [len(question), n_after]

@@ -1,12 +1,12 @@
 """Direct logit attribution: what each part of the decoder adds to a logit, by itself."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from einops import einsum, rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlm_lens.attachments import Here, Read, Reader, Record
@@ -93,6 +93,15 @@ class DirectLogitAttribution(Reader):
         if self.by == "position" and self.target is None:
             advice = "Name the token: target=' Yes'."
             raise InputError(f"{self!r}", "a target, so that values need not be kept whole", "None", advice)
+
+    def asked(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
+        """Its positions, at every hook but `hook_v`: values are read of all that these attend to."""
+        layout = ground.planned.layout
+        if layout is None:
+            return None
+        chosen, everything = layout.mask(self.positions), layout.mask("all")
+        names = self.hook_names(ground.model)
+        return {name: everything if name.endswith("hook_v") else chosen for name in names}
 
     @torch.no_grad()
     def read(self, activation: Tensor, here: Here) -> Any:

@@ -40,8 +40,10 @@ class ActivationPatching(Measure):
     """How much of an answer each activation carries: one is patched at a time, and the metric taken.
 
     For a clean source and a corrupted run (denoising) a cell shows what restores the clean answer; the other way
-    round (noising) what breaks it. Writers that come before it are in force in every cell. One forward pass a cell.
-    `run[patching]` is a `PatchingGrid`.
+    round (noising) what breaks it. Writers that come before it are in force in every cell. `run[patching]` is a
+    `PatchingGrid`. Of each cell only those rows and layers are computed that its patch changes and its metric reads:
+    metrics of answers read the last prompt position, a function of the logits all of them. Where other hooks stand at
+    the model, or the run was given options, each cell is a forward pass.
 
     Attributes:
         source: see `ActivationPatch`; a run (`vlm.run(inputs, names_filter=...)`) also gives the clean value.

@@ -1,13 +1,13 @@
 """Register tokens: patches whose vectors are far longer than the others of their picture."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from einops import rearrange
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from vlm_lens.attachments import Here, Read, Reader, Record
@@ -70,6 +70,14 @@ class RegisterTokens(Reader):
         super().check(ground)
         if ground.planned.pictures is None:
             raise EmptySelectionError(repr(self), "a picture", "text alone")
+
+    def asked(self, ground: Ground) -> Mapping[str, Bool[Tensor, "batch pos"]] | None:
+        """The patches of its one hook: in the decoder, the pictures' positions."""
+        (name,) = self.hook_names(ground.model)
+        sequences = ground.sequences_at(name)
+        if sequences is None:
+            return None
+        return {name: sequences.mask("patches" if isinstance(sequences, PictureLayout) else "image")}
 
     def read(
         self, activation: Float[Tensor, "batch pos d_model"], here: Here
