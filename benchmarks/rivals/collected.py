@@ -40,7 +40,7 @@ class Collected(Rival):
         model, where = self._replacing(changes)
         self._restore_capturing()
         base = dict(**self.setup.inputs, use_cache=False, logits_to_keep=1)
-        return {"logits": model(base, unit_locations={"base": where})[1].logits[0, -1]}
+        return {"logits": model(base, unit_locations=at(where))[1].logits[0, -1]}
 
     def generated(self, changes: Sequence[Change]) -> Output:
         model, where = self._replacing(changes)
@@ -48,7 +48,7 @@ class Collected(Rival):
         self._restore_capturing()
         sequences = model.generate(
             dict(self.setup.inputs),
-            unit_locations={"base": where},
+            unit_locations=at(where),
             intervene_on_prompt=True,
             max_new_tokens=n_new,
             do_sample=False,
@@ -67,7 +67,7 @@ class Collected(Rival):
         model = self._intervenable({path: self.pyvene.CollectIntervention() for path in paths})
         self._restore_capturing()
         base = dict(**self.setup.inputs, use_cache=False, **options)
-        (_, found), output = model(base, unit_locations={"base": list(positions)})
+        (_, found), output = model(base, unit_locations=at(positions, len(paths)))
         return output, [state.reshape(-1, self.setup.sizes.d_model) for state in found]
 
     def _replacing(self, changes: Sequence[Change]) -> tuple[Any, list[int]]:
@@ -94,3 +94,8 @@ class Collected(Rival):
     def _intervenable(self, interventions: dict[str, Any]) -> Any:
         chosen = [{"component": path, "intervention": one} for path, one in interventions.items()]
         return self.pyvene.IntervenableModel(chosen, self.module)
+
+
+def at(positions: Sequence[int], n_interventions: int = 1) -> dict[str, list[list[list[int]]]]:
+    """Where, written out for each intervention and row: of a plain list of two positions pyvene changes one alone."""
+    return {"base": [[list(positions)]] * n_interventions}
