@@ -79,3 +79,14 @@ def test_everything_on_the_page_proves_itself(page: dict[str, Any]) -> None:
     assert {"Nearsighted(reach=40)", "run", "decoder tower"} <= set(proof.to_dataframe()["object"])
     vlm, inputs = page["vlm"], page["inputs"]
     assert vlm.run(inputs, page["clamp"]).verify()
+
+
+def test_what_declares_its_reach_is_computed_in_part(page: dict[str, Any]) -> None:
+    vlm, inputs, some = page["vlm"], page["inputs"], page["some"]
+    assert page["plan"].to_dataframe()["why"].tolist() == ["Clamp does not say what it touches"]
+    plan = page["sweep"].plan.to_dataframe()
+    assert not plan["why"].any() and (plan["passes"] < 0.9).all()
+    for name, objects in page["conditions"].items():
+        run, cell = vlm.run(inputs, *objects, some), page["sweep"][name]
+        torch.testing.assert_close(cell.logits, run.logits[:, -1], rtol=0, atol=1e-4)
+        assert list(cell[some].values()) == pytest.approx(list(run[some].values()), rel=1e-5)
