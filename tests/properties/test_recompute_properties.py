@@ -69,7 +69,7 @@ def made(drawn: tuple[Any, ...], family: str, prompts: str) -> Any:
     return Steer(torch.ones(48), "blocks.*.hook_resid_post", of[0], layers=of[1])
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.lists(st.lists(DESCRIBED, max_size=2), min_size=1, max_size=4),
     st.sampled_from(FAMILIES),
@@ -98,7 +98,7 @@ def test_conditions_give_what_runs_of_their_own_give(
             one.decoder.asking, one.decoder.entered, strict=True) if found is not None)  # fmt: skip
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(st.lists(DESCRIBED, min_size=1, max_size=3), st.sampled_from(FAMILIES))
 def test_a_condition_gives_the_same_whoever_is_run_beside_it(drawn: list[tuple[Any, ...]], family: str) -> None:
     vlm, inputs = vlm_of(family), inputs_of(family, "padded")
