@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.recompute.held_to_runs import assert_near
 from tests.sweeps.scene import bundled, cat, question
 from vlm_lens import AttentionKnockout, Grid, LogitLens, ZeroAblation
 from vlm_lens.errors import EmptySelectionError, HookError, InputError
@@ -108,11 +109,20 @@ def test_a_probe_is_given_once() -> None:
         Sweep(bundled(), question(), {"a": EARLY, "b": [EARLY, LENS]}, LENS)
 
 
-def test_nothing_else_may_stand_at_the_model() -> None:
+def test_nobody_may_come_to_stand_at_the_model_after_it_was_planned() -> None:
     planned = Sweep(bundled(), question(), [EARLY], shows_progress=False)
-    with bundled().attach(LENS), pytest.raises(HookError, match="its conditions' own objects alone, got LogitLens"):
+    with bundled().attach(LENS), pytest.raises(HookError, match="expected nothing else, got LogitLens"):
         planned.run()
     hook = ("blocks.1.hook_resid_pre", lambda activation, hook: None)
     with bundled().hooks(fwd_hooks=[hook]), pytest.raises(HookError, match="got hooks at blocks.1.hook_resid_pre"):
         planned.run()
     assert len(planned.run()) == 1
+
+
+def test_under_what_stood_before_each_condition_is_run_by_itself() -> None:
+    with bundled().attach(ZeroAblation(cat())):
+        results = bundled().sweep(question(), [EARLY, []], shows_progress=False)
+        loop = [bundled().run(question(), *cell.condition.objects).logits[:, -1] for cell in results]
+    assert [line.way for line in results.plan.lines] == ["by itself"] * 2
+    for cell, alone in zip(results, loop, strict=True):
+        assert_near(cell.logits, alone, cell.name)

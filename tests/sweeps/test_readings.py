@@ -23,7 +23,7 @@ from vlm_lens import (
     Steer,
     ZeroAblation,
 )
-from vlm_lens.errors import InputError
+from vlm_lens.errors import EmptySelectionError, InputError
 from vlm_lens.probes.patching.answer_metrics import AnswerMetric, last_logits
 
 METRICS = (Probability(" Yes"), LogProbability(" No"), LogitDifference(" Yes", " No"))
@@ -202,6 +202,12 @@ def test_readings_that_make_no_sense_are_refused(read: Any, message: str) -> Non
 def test_generations_that_make_no_sense_are_refused(options: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         Generated(**options)
+
+
+@pytest.mark.parametrize("positions", [[], "generated", "newline"])
+def test_logits_of_no_position_are_refused(positions: Any) -> None:
+    with pytest.raises(EmptySelectionError, match="expected positions that these inputs have, got none"):
+        swept([ZeroAblation("image")], Logits(positions))
 
 
 def test_no_measure_stands_in_a_generation() -> None:

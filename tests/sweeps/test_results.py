@@ -98,6 +98,48 @@ def test_logits_at_positions_have_a_line_for_each_position() -> None:
         results.plot(DIVERGENCE, position=0)
 
 
+def test_a_metric_is_found_by_itself() -> None:
+    metric = Probability(" Yes")
+    results = swept(grid(start=range(3), source=SOURCES), [metric, "logits"])
+    np.testing.assert_array_equal(results.values(Probability(" Yes")), results.values(YES))
+    assert results[2][metric] is results[2].values[YES]
+    assert list(results.plot(metric).data[0].z.reshape(-1)) == list(results.values(YES).reshape(-1))
+    with pytest.raises(InputError, match="Metric of a sweep: expected one of"):
+        results.values(Probability(" No"))
+    with pytest.raises(InputError, match=r"Metric of a cell: expected one of Probability\(target=' Yes'\), got"):
+        results[2][Probability(" No")]
+
+
+def test_a_probes_tables_stand_below_each_other_with_the_condition_in_front() -> None:
+    lens = LogitLens(targets=[" cat"], positions="last")
+    results = swept(grid(layer=range(2), source=SOURCES), lens)
+    frame = results.to_dataframe(lens)
+    assert list(frame)[:4] == ["condition", "layer of the grid", "source", "row"]  # the lens has a column "layer"
+    for cell, (name, found) in zip(results, frame.groupby("condition", sort=False), strict=True):
+        alone = cell[lens].to_dataframe()
+        assert name == cell.name and list(found["layer of the grid"].unique()) == [int(cell.condition.axes["layer"])]
+        assert found[list(alone)].reset_index(drop=True).equals(alone)
+
+
+def test_probes_of_some_conditions_have_tables_of_these() -> None:
+    lens, other = LogitLens(positions="last"), LogitLens(positions="last")
+    results = swept({"a": [ZeroAblation(cat()), lens], "b": [], "c": [lens]})
+    assert list(results.to_dataframe(lens)["condition"].unique()) == ["a", "c"]
+    with pytest.raises(
+        HookError, match="Table of a probe: expected one that was attached to a condition, got LogitLens"
+    ):
+        results.to_dataframe(other)
+
+
+def test_no_axis_hides_a_column_of_the_table() -> None:
+    axes: dict[str, Any] = {"row": [7, 8], "condition": ["image"]}
+    results = swept(Grid(axes, lambda row, condition: AttentionKnockout("last", condition, layers=[row - 7])))
+    frame = results.to_dataframe()
+    assert list(frame["row"]) == [0, 0] and list(frame["row of the grid"]) == [7, 8]
+    assert list(frame["condition"]) == list(results.names)
+    assert list(frame["condition of the grid"]) == ["image", "image"]
+
+
 def test_a_list_and_a_grid_of_one_axis_are_drawn_as_a_line() -> None:
     listed = swept(conditions()).plot()
     assert listed.data[0].type == "scatter" and list(listed.layout.xaxis.ticktext) == list(conditions())

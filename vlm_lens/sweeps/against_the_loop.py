@@ -78,7 +78,7 @@ def _compare_read(model: Any, inputs: Any, cell: Cell, run: Any, readings: Readi
         return
     layout = cell.session.layout
     assert layout is not None
-    logits, values = readings.kept_of(model, run.logits, np.arange(run.logits.shape[1]), layout)
+    ((logits, values),) = readings.kept_of(model, [run.logits], np.arange(run.logits.shape[1]), layout)
     allowed = _allowed(model, inputs, cell, float(run.logits.abs().max()))
     if logits is not None:
         assert cell.logits is not None

@@ -11,6 +11,7 @@ from vlm_lens.attachments.attachment import Attachment
 from vlm_lens.attachments.running.run import GeneratedRun
 from vlm_lens.attachments.running.session import Session
 from vlm_lens.errors import InputError
+from vlm_lens.probes.patching.answer_metrics import AnswerMetric
 from vlm_lens.sweeps.conditions import Condition
 
 
@@ -49,12 +50,20 @@ class Cell:
             raise InputError("text of a cell", "a sweep with read=Generated(...)", "none was generated")
         return self.generation.text
 
-    def __getitem__(self, probe: Attachment) -> Any:
-        """What a probe found under this condition.
+    def __getitem__(self, probe: Attachment | AnswerMetric) -> Any:
+        """What a probe found under this condition, or a metric's numbers, row by row.
 
         Raises:
             HookError: for an object that was not attached, or that reads nothing.
+            InputError: for a metric that was not read.
         """
+        if isinstance(probe, AnswerMetric):
+            if repr(probe) not in self.values:
+                rule = (
+                    f"one of {', '.join(self.values)}" if self.values else "a sweep that reads it: read=[..., metric]"
+                )
+                raise InputError("Metric of a cell", rule, repr(probe))
+            return self.values[repr(probe)]
         return self.session[probe] if self.generation is None else self.generation[probe]
 
     def __repr__(self) -> str:

@@ -49,8 +49,8 @@ class Grid:
     """
 
     def __init__(self, axes: Mapping[str, Any], condition: Callable[..., Any]) -> None:
-        if not axes:
-            raise InputError("Grid", "at least one axis: Grid({'layer': range(32)}, ...)", repr(axes))
+        if not axes or not isinstance(axes, Mapping):
+            raise InputError("Axes of a grid", "at least one by its name: Grid({'layer': range(32)}, ...)", repr(axes))
         self.axes = {str(name): _labelled(name, values) for name, values in axes.items()}
         self.condition = condition
         try:
@@ -140,7 +140,8 @@ def _labelled(name: str, values: Any) -> dict[str, Any]:
         labelled = {label_of(value): value for value in values}
     if not labelled or len(labelled) != len(values):
         got = "none" if not labelled else f"{len(values)} values with {len(labelled)} labels"
-        raise InputError(f"Axis {name!r} of a grid", "values with a label each", got, "{'early': range(0, 10), ...}")
+        advice = "Give them labels: {'early': range(0, 10), ...}."
+        raise InputError(f"Axis {name!r} of a grid", "values with a label each", got, advice)
     return labelled
 
 

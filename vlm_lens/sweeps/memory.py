@@ -65,12 +65,12 @@ def parts_of(planned: Planned, names: Mapping[int, str], memory: int, n_new: int
         InputError: a bound that is too small for one of them.
     """
     parts: list[list[Variant]] = []
-    held = 0
-    for variant in planned.in_parts:
-        needed = bytes_of(planned, variant, n_new)
-        if needed > memory:
-            rule = f"at least {needed} bytes ({needed / MEBIBYTE:.3g} MiB) for condition {names[id(variant)]!r} alone"
-            raise InputError("memory of a sweep", rule, f"{memory} bytes", "Give more, or leave it out.")
+    held, needs = 0, [bytes_of(planned, variant, n_new) for variant in planned.in_parts]
+    if needs and (most := max(needs)) > memory:
+        name = names[id(planned.in_parts[needs.index(most)])]
+        rule = f"at least {most} bytes ({most / MEBIBYTE:.3g} MiB) for condition {name!r} alone"
+        raise InputError("memory of a sweep", rule, f"{memory} bytes", "Give more, or leave it out.")
+    for variant, needed in zip(planned.in_parts, needs, strict=True):
         if not parts or held + needed > memory:
             parts.append([])
             held = 0

@@ -1,11 +1,12 @@
 """What is kept of every condition: logits, an answer's probability, what probes find, or generated text."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
+from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -128,28 +129,44 @@ class Readings:
     def kept_of(
         self,
         model: Any,
-        found: Float[Tensor, "batch pos d_vocab"],
+        found: Sequence[Float[Tensor, "batch pos d_vocab"]],
         columns: Int[np.ndarray, " pos"],
         layout: TokenLayout,
-    ) -> tuple[Float[Tensor, "..."] | None, dict[str, Float[Tensor, " batch"]]]:
-        """The logits that are kept, and what each metric says, on the CPU.
+    ) -> list[tuple[Float[Tensor, "..."] | None, dict[str, Float[Tensor, " batch"]]]]:
+        """For each condition the logits that are kept and what each metric says, brought to the CPU together.
 
         Args:
             model: what ran.
-            found: logits at the positions that were wanted, or at more.
+            found: of each condition the logits at the positions that were wanted, or at more.
             columns: which positions these are, ascending.
             layout: whose positions these are.
         """
-        is_last = self.logits is not None and self.logits.is_last
+        logits: Sequence[Tensor | None] = [None] * len(found)
         values: dict[str, Tensor] = {}
-        last = found[:, :0]
+        is_last = self.logits is not None and self.logits.is_last
         if self.metrics or is_last:
-            rows = [int(layout.mask("last")[row].nonzero()[-1]) for row in range(layout.n_rows)]
-            places = torch.from_numpy(np.searchsorted(columns, rows)).to(found.device)
-            last = found[torch.arange(len(rows), device=found.device), places]
-        for metric in self.metrics:
-            values[repr(metric)] = metric.values(last, metric.answers(model, len(last))).cpu()
-        if self.logits is None or is_last:
-            return (last.cpu() if is_last else None), values
-        kept = np.searchsorted(columns, self.logits.columns(layout))
-        return found[:, torch.from_numpy(kept).to(found.device)].cpu(), values
+            last = _at_last(found, columns, layout)
+            for metric in self.metrics:
+                answers = metric.answers(model, layout.n_rows) * len(found)
+                numbers = metric.values(
+                    rearrange(last, "condition batch d_vocab -> (condition batch) d_vocab"), answers
+                )
+                values[repr(metric)] = rearrange(
+                    numbers.cpu(), "(condition batch) -> condition batch", batch=layout.n_rows
+                )
+            logits = last.cpu().unbind() if is_last else logits
+        if self.logits is not None and not is_last:
+            kept = torch.from_numpy(np.searchsorted(columns, self.logits.columns(layout)))
+            logits = [one[:, kept.to(one.device)].cpu() for one in found]
+        return [(one, {name: value[place] for name, value in values.items()}) for place, one in enumerate(logits)]
+
+
+def _at_last(
+    found: Sequence[Float[Tensor, "batch pos d_vocab"]], columns: Int[np.ndarray, " pos"], layout: TokenLayout
+) -> Float[Tensor, "condition batch d_vocab"]:
+    """The logits at each row's last prompt position."""
+    last = layout.mask("last")
+    places = np.searchsorted(columns, [int(row.nonzero()[-1]) for row in last])
+    rows, device = torch.arange(len(places)), found[0].device
+    index = rows.to(device), torch.from_numpy(places).to(device)
+    return torch.stack([one[index] for one in found])

@@ -1,6 +1,6 @@
 """What a sweep gives back: a cell for each condition, as tables and figures."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -13,8 +13,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from vlm_lens.errors import InputError
+from vlm_lens.attachments.attachment import Attachment
+from vlm_lens.errors import HookError, InputError
 from vlm_lens.plotting.sweep_figures import sweep_heatmap, sweep_lines
+from vlm_lens.probes.patching.answer_metrics import AnswerMetric
 from vlm_lens.sweeps.cell import Cell
 from vlm_lens.sweeps.conditions import Condition, label_of
 from vlm_lens.sweeps.plan import MOST_LINES, SweepPlan
@@ -113,11 +115,11 @@ class SweepResult:
         """The numbers that there are of each cell."""
         return tuple(self._numbers(self.clean))
 
-    def values(self, metric: str | None = None) -> Float[np.ndarray, "..."]:
+    def values(self, metric: str | AnswerMetric | None = None) -> Float[np.ndarray, "..."]:
         """A metric's numbers in the grid's shape: `[*axes batch]`, or `[*axes batch pos]` of logits at positions.
 
         Args:
-            metric: one of `metric_names`; None for the first.
+            metric: what was read, such as `Probability(" Yes")`, or one of `metric_names`; None for the first.
 
         Raises:
             InputError: for another name, or where nothing that was read is a number.
@@ -127,22 +129,30 @@ class SweepResult:
         shape = [len(labels) for labels in self.axes.values()] or [len(self.cells)]
         return found.reshape(*shape, *found.shape[1:])
 
-    def to_dataframe(self) -> "pd.DataFrame":
+    def to_dataframe(self, probe: Attachment | None = None) -> "pd.DataFrame":
         """One line for each condition and row of the batch (and position, where logits were read at several).
 
         Beside each number stands the clean run's; `KL from clean` is in nats, and 0 for the clean run.
+
+        Args:
+            probe: gives its tables instead, one below the other, of the conditions that it was attached to.
+
+        Raises:
+            HookError: a probe that was attached to none, or whose results are no tables.
         """
         import pandas as pd
 
+        if probe is not None:
+            return pd.concat(self._tables(probe), ignore_index=True)
         return pd.DataFrame([line for one in self.cells for line in self._lines(one)])
 
-    def plot(self, metric: str | None = None, row: int = 0, position: int | None = None) -> "go.Figure":
+    def plot(self, metric: str | AnswerMetric | None = None, row: int = 0, position: int | None = None) -> "go.Figure":
         """One number of each cell: a line, or a heat map for a grid with several axes.
 
         Axes with a single value are left out. Of three axes and more, the last stands across, the others downwards.
 
         Args:
-            metric: one of `metric_names`; None for the first.
+            metric: what was read, such as `Probability(" Yes")`, or one of `metric_names`; None for the first.
             row: which row of the batch.
             position: which of `positions`, where logits were read at several; None for the last.
 
@@ -171,7 +181,8 @@ class SweepResult:
     def _by_name(self) -> dict[str, Cell]:
         return {one.name: one for one in self.cells}
 
-    def _metric(self, metric: str | None) -> str:
+    def _metric(self, metric: str | AnswerMetric | None) -> str:
+        metric = repr(metric) if isinstance(metric, AnswerMetric) else metric
         names = self.metric_names
         if not names:
             advice = "Probes' results have figures of their own: results[0][probe].plot()."
@@ -195,9 +206,8 @@ class SweepResult:
     def _lines(self, one: Cell) -> Iterator[dict[str, Any]]:
         """The lines of a cell."""
         clean, numbers, answers = self._numbers(self.clean), self._numbers(one), self._answers(one)
-        axes = {axis: _as_number(label) for axis, label in one.condition.axes.items()}
         for row, place in self._places(one):
-            line: dict[str, Any] = {"condition": one.name, **axes, "row": row}
+            line: dict[str, Any] = {"row": row}
             line |= {"position": self.positions[place]} if self.positions else {}
             at = (row, place) if self.positions else (row,)
             for name, values in numbers.items():
@@ -207,7 +217,26 @@ class SweepResult:
                     line[f"clean {name}"] = float(clean[name][where])
             if one.generation is not None:
                 line["text"] = one.generation.texts[row] if one.generation.texts else ""
-            yield line | ({} if answers is None else {"answer": self.token_names(int(answers[at]))})
+            line |= {} if answers is None else {"answer": self.token_names(int(answers[at]))}
+            yield _place(one, line) | line
+
+    def _tables(self, probe: Attachment) -> "list[pd.DataFrame]":
+        """What a probe found under each condition, with the condition in front."""
+        tables = []
+        for one in self.cells:
+            if any(probe is attached for attached in one.session.objects):
+                found = one[probe]
+                if not hasattr(found, "to_dataframe"):
+                    rule, advice = "a probe whose results are tables", "Each is results[name][probe]."
+                    raise HookError("Table of a probe", rule, f"{probe!r}, with {type(found).__name__}", advice)
+                table = found.to_dataframe()
+                for number, (name, value) in enumerate(_place(one, table).items()):
+                    table.insert(number, name, value)
+                tables.append(table)
+        if not tables:
+            advice = "Keep the object itself."
+            raise HookError("Table of a probe", "one that was attached to a condition", repr(probe), advice)
+        return tables
 
     def _places(self, one: Cell) -> Iterator[tuple[int, int]]:
         """The rows of the batch, and in each which of the positions were asked for."""
@@ -262,6 +291,15 @@ class SweepResult:
 
 def _written(axes: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={label!r}" for name, label in axes.items())
+
+
+def _place(one: Cell, columns: Container[str]) -> dict[str, Any]:
+    """A condition's name and its place in the grid, beside other columns of a table, which keep their names."""
+    place: dict[str, Any] = {"condition": one.name}
+    for axis, label in one.condition.axes.items():
+        is_taken = axis in columns or axis in place
+        place[f"{axis} of the grid" if is_taken else axis] = _as_number(label)
+    return place
 
 
 def _as_number(label: str) -> Any:

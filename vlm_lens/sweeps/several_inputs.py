@@ -10,7 +10,7 @@ from vlm_lens.recompute.beginning import Beginning
 from vlm_lens.recompute.prefix import Prefix
 from vlm_lens.sweeps.progress import Progress
 from vlm_lens.sweeps.results import SweepResult
-from vlm_lens.sweeps.sweep import Sweep, check_nothing_stands
+from vlm_lens.sweeps.sweep import Sweep
 
 
 def are_several(inputs: Any) -> bool:
@@ -57,11 +57,12 @@ def swept_in_turn(
         except VlmLensError as error:
             error.add_note(f"In number {number} of the inputs.")
             raise
-    check_nothing_stands(model)
+    for sweep in sweeps:
+        sweep.check_who_stands()
     prefix: Prefix | None = None
-    with Progress([length for one in sweeps for length in one.lengths], shows_progress) as progress:
-        for number, one in enumerate(sweeps):
+    with Progress([length for sweep in sweeps for length in sweep.lengths], shows_progress) as progress:
+        for number, sweep in enumerate(sweeps):
             is_last = number == len(sweeps) - 1
             following = None if is_last else Beginning.of_inputs(model, sweeps[number + 1].inputs)
-            prefix = one.run_parts(progress, prefix, following)
-    return [one.result() for one in sweeps]
+            prefix = sweep.run_parts(progress, prefix, following)
+    return [sweep.result() for sweep in sweeps]

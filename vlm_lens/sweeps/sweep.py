@@ -11,7 +11,7 @@ from vlm_lens.attachments.attachment import Writer
 from vlm_lens.attachments.measure import Measure
 from vlm_lens.attachments.running.run import GeneratedRun
 from vlm_lens.attachments.running.standing import standing_at
-from vlm_lens.errors import HookError, InputError, VlmLensError
+from vlm_lens.errors import EmptySelectionError, HookError, InputError, VlmLensError
 from vlm_lens.layout import TokenLayout
 from vlm_lens.recompute import Outcome, SharedRun
 from vlm_lens.recompute.beginning import Beginning
@@ -92,7 +92,7 @@ class Sweep:
         names = {key: self._condition(number).name for key, number in self._numbers.items()}
         self._parts = parts_of(self._planned, names, self.memory, self._n_new)
         self._max_rows = rows_together(self._planned, self.memory)
-        self._check_answers()
+        self._check_readings()
         self._cells: dict[int, Cell] = {}
         self._store = None
         if out is not None:
@@ -111,10 +111,10 @@ class Sweep:
         """Run what has not been run yet.
 
         Raises:
-            HookError: something else stands at the model.
+            HookError: something stands at the model that was not there when this was planned.
             VerificationError: where it was to be verified, and is off.
         """
-        check_nothing_stands(self.model)
+        self.check_who_stands()
         with Progress(self.lengths, self.shows_progress) as progress:
             self.run_parts(progress)
         return self.result()
@@ -165,6 +165,21 @@ class Sweep:
             tuple(cells), self._cells[-1], self.plan, self._token_name, self.axes, positions, is_read
         )  # fmt: skip
 
+    def check_who_stands(self) -> None:
+        """Raise where something has come to stand at the model: it would be shown rows of many conditions at once.
+
+        What stood there when the sweep was planned is no matter: each condition is then run by itself.
+
+        Raises:
+            HookError: with what stands there.
+        """
+        attached = [one for session in standing_at(self.model) for one in session.objects]
+        hooked = [name for name, point in self.model.hook_dict.items() if not point.is_idle]
+        if self._planned.in_parts and (attached or hooked):
+            got = ", ".join(map(repr, attached)) or f"hooks at {', '.join(hooked[:3])}"
+            advice = "Put it into the conditions, or make the sweep anew, with every condition run in full."
+            raise HookError("Something stands at the model since a sweep was planned", "nothing else", got, advice)
+
     def __repr__(self) -> str:
         n_run = sum(number >= 0 for number in self._cells)
         return f"Sweep({self.plan.summary}; {n_run} of {len(self.conditions)} run)"
@@ -203,22 +218,28 @@ class Sweep:
                 **generated.sampling,
             )
         numbers = [self._numbers[id(one)] for one in part]
-        cells = {number: self._cell(number, found[place]) for place, number in enumerate(numbers)}
+        cells = dict(zip(numbers, self._cells_of([self._condition(one) for one in numbers], found), strict=True))
         self._cells |= cells
         if self._store is not None:
             self._store.save({number: tensors_of(cell) for number, cell in cells.items()})
 
-    def _cell(self, number: int, found: Outcome | GeneratedRun) -> Cell:
-        condition = self._condition(number)
-        if isinstance(found, GeneratedRun):
-            return Cell(condition, None, {}, found, found.session)
-        if found.logits is None:
-            return Cell(condition, None, {}, None, found.session)
+    def _cells_of(self, conditions: Sequence[Condition], found: Sequence[Any]) -> list[Cell]:
+        """The cells of what some conditions gave."""
+        both = list(zip(conditions, found, strict=True))
+        if self.readings.generated is not None:
+            return [Cell(condition, None, {}, run, run.session) for condition, run in both]
+        if self.readings.wanted is None:
+            return [Cell(condition, None, {}, None, one.session) for condition, one in both]
         columns = np.flatnonzero(self._planned.wanted)
-        logits, values = self.readings.kept_of(self.model, found.logits, columns, self._layout)
-        return Cell(condition, logits, values, None, found.session)
+        kept = self.readings.kept_of(self.model, [one.logits for one in found], columns, self._layout)
+        return [Cell(condition, *read, None, one.session) for (condition, one), read in zip(both, kept, strict=True)]
 
-    def _check_answers(self) -> None:
+    def _check_readings(self) -> None:
+        """Raise for readings that are nowhere in these inputs, or answers that are no token of this model."""
+        logits = self.readings.logits
+        if logits is not None and not len(logits.columns(self._layout)):
+            rule = "positions that these inputs have"
+            raise EmptySelectionError(f"{logits!r}", rule, "none", "A continuation is read by Generated(...).")
         for metric in self.readings.metrics:
             metric.answers(self.model, self._layout.n_rows)
 
@@ -233,20 +254,6 @@ class Sweep:
     def _token_name(self, token: int) -> str:
         has_names = getattr(self.model, "tokenizer", None) is not None
         return str(self.model.to_single_str_token(token)) if has_names else f"token {token}"
-
-
-def check_nothing_stands(model: Any) -> None:
-    """Raise where something stands at the model: in a sweep it would be shown rows of many conditions at once.
-
-    Raises:
-        HookError: with what stands there.
-    """
-    attached = [one for session in standing_at(model) for one in session.objects]
-    hooked = [name for name, point in model.hook_dict.items() if not point.is_idle]
-    if attached or hooked:
-        got = ", ".join(map(repr, attached)) or f"hooks at {', '.join(hooked[:3])}"
-        advice = "Put it into the conditions, or take it away: vlm.reset_hooks()."
-        raise HookError("Something stands at the model of a sweep", "its conditions' own objects alone", got, advice)
 
 
 def _planned(model: Any, inputs: Any, conditions: Sequence[Condition], readings: Readings) -> Planned:
