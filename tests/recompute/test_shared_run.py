@@ -123,7 +123,7 @@ def knockouts(inputs: Inputs) -> list[Any]:
 def test_knockouts_with_readers_are_as_in_runs_of_their_own(kind: str, wanted: Any) -> None:
     vlm, inputs = vlm_of("llama"), inputs_of("llama", kind)
     readers: list[Any] = [
-        Kept("blocks.*.attn.hook_mask"), Kept("blocks.2.attn.hook_pattern"),
+        Kept("blocks.2.attn.hook_pattern"), Kept("blocks.*.attn.hook_mask"),
         KeptRows("blocks.*.hook_resid_post", "last"), Kept("vision.blocks.1.hook_resid_post"),
         Kept("blocks.1.attn.hook_k"), Kept("ln_final.hook_normalized"), KeptRows("blocks.1.hook_resid_pre", "image"),
     ]  # fmt: skip
