@@ -15,7 +15,7 @@ from benchmarks.floor import Floor, Rates
 from benchmarks.machine import machine, versions
 from benchmarks.measure import Options, measured
 from benchmarks.model import random_inputs, random_llava
-from benchmarks.record import Record, path_for
+from benchmarks.record import OtherRecord, Record, path_for
 from benchmarks.rivals import Setup, rivals
 from benchmarks.sizes import Sizes, add_size_arguments, sizes_of
 from benchmarks.tasks import TASKS
@@ -37,8 +37,12 @@ def main(defaults: Sizes, what: str, argv: Sequence[str] | None = None) -> int:
     head = {"sizes": sizes.as_record(), "versions": versions(), "machine": machine(sizes.device)}
     head["options"] = {"rounds": options.n_rounds, "seconds": options.seconds}
     log.info("%s", head)
-    with torch.no_grad():
-        return run_tasks(arguments, sizes, options, head)
+    try:
+        with torch.no_grad():
+            return run_tasks(arguments, sizes, options, head)
+    except OtherRecord as reason:
+        log.error("%s", reason)
+        return 2
 
 
 def run_tasks(arguments: argparse.Namespace, sizes: Sizes, options: Options, head: dict[str, Any]) -> int:
