@@ -78,7 +78,7 @@ def test_what_is_no_list_of_conditions_is_refused(given: Any, message: str) -> N
     [
         ({}, "at least one axis"),
         ({"start": [], "source": ["image"]}, "Axis 'start' of a grid: expected values with a label each, got none"),
-        ({"start": [1, 1], "source": ["image"]}, "2 values with 1 labels"),
+        ({"start": [1, 1], "source": ["image"]}, "got 2 values with 1 labels. Give them labels"),
         ({"start": [1], "source": "image"}, "Axis 'source' of a grid: expected several values, got 'image'"),
         ({"start": 3, "source": ["image"]}, "expected several values, got 3"),
         ({"first": [1], "source": ["image"]}, "expected a function of its axes: lambda first, source: ..."),

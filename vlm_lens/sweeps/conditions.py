@@ -48,9 +48,10 @@ class Grid:
         Grid(start: 0, 1, 2, 3; source: picture, words; 8 conditions)
     """
 
-    def __init__(self, axes: Mapping[str, Any], condition: Callable[..., Any]) -> None:
+    def __init__(self, axes: Any, condition: Callable[..., Any]) -> None:
         if not axes or not isinstance(axes, Mapping):
-            raise InputError("Axes of a grid", "at least one by its name: Grid({'layer': range(32)}, ...)", repr(axes))
+            rule = "at least one axis by its name: Grid({'layer': range(32)}, ...)"
+            raise InputError("Axes of a grid", rule, repr(axes))
         self.axes = {str(name): _labelled(name, values) for name, values in axes.items()}
         self.condition = condition
         try:
