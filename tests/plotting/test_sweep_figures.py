@@ -52,3 +52,17 @@ def test_conditions_without_an_order_are_points() -> None:
 def test_of_many_labels_some_are_written() -> None:
     figure = sweep_lines({"p": np.zeros(200)}, [str(n) for n in range(200)], axis="start")
     assert len(figure.layout.xaxis.ticktext) == 40 and len(figure.data[0].y) == 200
+
+
+def test_what_rounding_changes_is_nearly_white() -> None:
+    drawn = heatmap([[0.9999, 0.99992], [0.9999, 0.99988]], 0.9999)
+    assert drawn.zmax - 0.9999 == pytest.approx(1e-3, rel=1e-2) == 0.9999 - drawn.zmin
+
+
+def test_long_names_are_shortened_and_leave_the_points_their_room() -> None:
+    names = [f"everything that stands to the left of the object, draw {n}" for n in range(30)]
+    figure = sweep_lines({"p": np.zeros(30)}, names, is_ordered=False)
+    shown = figure.layout.xaxis.ticktext
+    assert max(map(len, shown)) <= 28 and shown[3].endswith("draw 3") and len(set(shown)) == 30
+    assert figure.data[0].customdata[3] == names[3] and figure.layout.height > 500
+    assert sweep_lines({"p": np.zeros(3)}, ["a", "b", "c"]).layout.height == 360

@@ -16,6 +16,12 @@ TOP = 48
 """Pixels above a figure, for the buttons there."""
 MOST_COLUMNS, MOST_CELLS = 12, 150
 """Of a heat map whose numbers are written into its cells."""
+LONGEST = 28
+"""Letters of a condition's name below a figure; pointing at it shows all of it."""
+MOST_LETTERS = 100
+"""Of all names together, that stand side by side."""
+NOTHING = 1e-3
+"""Of the largest value: what changes by less is drawn pale, so that rounding is not taken for a finding."""
 
 
 def sweep_lines(
@@ -50,11 +56,14 @@ def sweep_lines(
             hovertemplate=f"<b>%{{y:.4g}}</b><br>{escaped(axis)} %{{customdata}}<extra></extra>",
         )
     if clean is not None:
-        figure.add_hline(y=clean, line_dash="dash", line_color="#64748b", annotation_text=f"clean {clean:.3g}")
+        figure.add_hline(y=clean, line_dash="dash", line_color="#64748b", annotation_text=f"clean {clean:.4g}")
     figure.update_layout(template=template(), showlegend=len(lines) > 1, height=360, margin_t=TOP)
     step = max(1, -(-len(labels) // MOST_LABELS))
     places = list(range(0, len(labels), step))
-    figure.update_xaxes(title=escaped(axis), tickvals=places, ticktext=[escaped(labels[place]) for place in places])
+    written = [_short(labels[place]) for place in places]
+    if sum(map(len, written)) > MOST_LETTERS:  # they will stand upright
+        figure.update_layout(height=360 + 6 * max(map(len, written)))
+    figure.update_xaxes(title=escaped(axis), tickvals=places, ticktext=[escaped(label) for label in written])
     figure.update_yaxes(title=escaped(title))
     return figure
 
@@ -80,7 +89,8 @@ def sweep_heatmap(
     """
     assert values.shape == (len(rows), len(columns))
     low, high = (float(at([clean, at(values[np.isfinite(values)], initial=clean)])) for at in (np.min, np.max))
-    reach = max(high - clean, clean - low) or 1.0
+    least = NOTHING * max(abs(low), abs(high))
+    reach = max(high - clean, clean - low, least) or 1.0
     axes = f"{escaped(row_axis)} %{{y}} · {escaped(column_axis)} %{{x}}"
     ticks = sorted({low, clean, high})
     is_written = values.size <= MOST_CELLS and len(columns) <= MOST_COLUMNS
@@ -109,6 +119,10 @@ def sweep_heatmap(
     figure.update_xaxes(title=escaped(column_axis), type="category")
     figure.update_yaxes(title=escaped(row_axis), type="category", autorange="reversed", dtick=1)
     return figure
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= LONGEST else f"{label[: LONGEST // 2]}…{label[-LONGEST // 2 + 1 :]}"
 
 
 def _scale(has_less: bool, has_more: bool) -> list[list[object]]:
