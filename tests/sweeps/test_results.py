@@ -106,7 +106,7 @@ def test_a_metric_is_found_by_itself() -> None:
     assert list(results.plot(metric).data[0].z.reshape(-1)) == list(results.values(YES).reshape(-1))
     with pytest.raises(InputError, match="Metric of a sweep: expected one of"):
         results.values(Probability(" No"))
-    with pytest.raises(InputError, match=r"Metric of a cell: expected one of Probability\(target=' Yes'\), got"):
+    with pytest.raises(InputError, match=r"Metric of a cell: expected one of Probability\(' Yes'\), got"):
         results[2][Probability(" No")]
 
 
@@ -125,9 +125,7 @@ def test_probes_of_some_conditions_have_tables_of_these() -> None:
     lens, other = LogitLens(positions="last"), LogitLens(positions="last")
     results = swept({"a": [ZeroAblation(cat()), lens], "b": [], "c": [lens]})
     assert list(results.to_dataframe(lens)["condition"].unique()) == ["a", "c"]
-    with pytest.raises(
-        HookError, match="Table of a probe: expected one that was attached to a condition, got LogitLens"
-    ):
+    with pytest.raises(HookError, match="Table of a probe: expected one that was attached to a condition"):
         results.to_dataframe(other)
 
 

@@ -14,7 +14,7 @@ from vlm_lens.layout import TokenLayout
 from vlm_lens.probes.answer import Contrast, Target, contrasts_of, warn_of_spelling
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AnswerMetric(ABC):
     """A number for each row from the logits at its last prompt position.
 
@@ -52,8 +52,13 @@ class AnswerMetric(ABC):
         """The other answer, of metrics that have one."""
         return getattr(self, "against", None)
 
+    def __repr__(self) -> str:
+        """As one writes it: columns of tables and axes of figures are called so."""
+        against = "" if self._against is None else f", {self._against!r}"
+        return f"{type(self).__name__}({self.target!r}{against})"
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class LogitDifference(AnswerMetric):
     """The logit of the target less that of another answer; of several tokens the mean.
 
@@ -68,7 +73,7 @@ class LogitDifference(AnswerMetric):
         return answer.of(logits)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LogProbability(AnswerMetric):
     """The natural logarithm of the target's probability; of several tokens their probabilities are summed."""
 
@@ -77,7 +82,7 @@ class LogProbability(AnswerMetric):
         return logits.log_softmax(dim=-1)[list(answer.plus)].logsumexp(dim=0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Probability(LogProbability):
     """The target's probability; of several tokens the sum."""
 
