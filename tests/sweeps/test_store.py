@@ -127,7 +127,7 @@ def changed_model() -> HookedVLM:
     [
         ("model", {"vlm": "changed"}),
         ("inputs", {"inputs": 1}),
-        ("read", {"read": Logits("all")}),
+        (r"read .Logits\(positions='all'\) \(.*got .Logits\(positions='last'\) \(", {"read": Logits("all")}),
         ("read", {"read": ["logits", Probability({0: 3, 1: 5})]}),
         ("conditions of 3", {"given": dict(list(CONDITIONS.items())[:2])}),
         ("conditions", {"given": {**CONDITIONS, "ablated": ZeroAblation("image", "hook_embed")}}),

@@ -37,7 +37,7 @@ def spec_of(planned: Planned, conditions: Sequence[Condition], readings: Reading
         "model": hash_of(planned.model),
         "dtype": str(planned.model.cfg.dtype),
         "inputs": fingerprint_of([*entries, layout.role_ids]),
-        "read": fingerprint_of([readings.logits, list(map(repr, readings.metrics)), readings.generated]),
+        "read": _written(readings),
         "conditions": [[one.name, _fingerprint(one)] for one in conditions],
         "versions": versions(),
     }
@@ -80,6 +80,13 @@ def cell_of(tensors: Mapping[str, Tensor], condition: Condition, variant: Varian
         inputs = model.prompts_of(planned.inputs)
         generation = Continued(variant, None, steps).run(model, inputs, model._end_tokens(ends))
     return Cell(condition, tensors.get("logits"), values, generation, variant.session)
+
+
+def _written(readings: Readings) -> str:
+    """What is read, in words, and a fingerprint besides: different regions may be written alike."""
+    read = [one for one in (readings.logits, *readings.metrics, readings.generated) if one is not None]
+    fingerprint = fingerprint_of([readings.logits, list(map(repr, readings.metrics)), readings.generated])
+    return f"{', '.join(map(repr, read))} ({fingerprint})"
 
 
 def _fingerprint(condition: Condition) -> str:
