@@ -1,4 +1,4 @@
-"""The README's example runs as it stands, and shows what it says."""
+"""The README's examples run as they stand, and show what they say."""
 
 import re
 from pathlib import Path
@@ -17,10 +17,10 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 
 @pytest.fixture(scope="module")
 def names() -> dict[str, Any]:
-    """What the example leaves behind."""
-    (example,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    """What the examples leave behind."""
     left: dict[str, Any] = {}
-    exec(compile(example, "README.md", "exec"), left)
+    for example in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        exec(compile(example, "README.md", "exec"), left)
     return left
 
 
@@ -47,6 +47,15 @@ def test_the_example_reads_words_and_attention(names: dict[str, Any]) -> None:
 
 def test_the_example_proves_the_knockout(names: dict[str, Any]) -> None:
     assert {"edges"} <= {one.unit for one in names["run"].verify().of(names["blind"])}
+
+
+def test_the_sweep_costs_what_it_says_and_finds_the_layers_that_need_the_cat(names: dict[str, Any]) -> None:
+    said, table = re.search(r"# (\d+) conditions in ([\d.]+) forward passes", README), names["table"]
+    assert said is not None
+    assert len(table.plan.lines) == int(said[1])
+    assert table.plan.n_passes == pytest.approx(float(said[2]), abs=0.02)
+    values = table.values()[..., 0]
+    assert values[:, 1].min() > 0.9 > 0.5 > values[:, 0].min()
 
 
 def test_every_intervention_and_probe_has_a_line() -> None:
