@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.modules import module as module_hooks
 
 from vlm_lens import HookedVLM
 from vlm_lens.inputs import Inputs
@@ -56,6 +57,10 @@ def test_a_step_is_watched_by_any_hook_on_what_it_passes_by(vlm: HookedVLM) -> N
         for handle in (module.register_forward_hook(print), module.register_forward_pre_hook(print)):
             assert step.is_watched, type(module)
             handle.remove()
+    for register in (module_hooks.register_module_forward_hook, module_hooks.register_module_forward_pre_hook):
+        handle = register(lambda *given: None)
+        assert step.is_watched, register.__name__
+        handle.remove()
     with vlm.hooks(fwd_hooks=[("vision.blocks.0.hook_resid_post", lambda value, hook: None)]):
         assert not step.is_watched, "no picture is looked at in a step"
     assert not step.is_watched

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.modules.module import register_module_forward_hook
 from transformers import MistralForCausalLM
 
 from tests.interventions.plain_transformers import Plain, edges
@@ -228,6 +229,22 @@ def test_whoever_else_stands_at_the_model_sees_whole_runs(is_early: bool) -> Non
     assert set(shapes) == {(*inputs.shape, 48)}
     if is_early:
         assert all(one.reach.why_in_full == "something else stands at the model" for one in shared.planned.variants)
+
+
+@pytest.mark.parametrize("is_global", [True, False])
+def test_hooks_of_torch_on_the_checkpoint_s_modules_see_whole_runs(is_global: bool) -> None:
+    vlm, inputs = vlm_of("llama"), inputs_of("llama")
+    linear = vlm.blocks[1].attn.q_proj
+
+    def change_last(module: Any, given: Any, left: torch.Tensor) -> torch.Tensor | None:
+        return torch.cat((left[:, :-1], left[:, -1:] + 1), dim=1) if module is linear else None
+
+    register: Any = register_module_forward_hook if is_global else linear.register_forward_hook
+    handle = register(change_last)
+    try:
+        assert_equals_runs(vlm, inputs, [(AttentionKnockout("last", "image"),), (ZeroAblation("image"),)])
+    finally:
+        handle.remove()
 
 
 def test_text_alone_and_a_decoder_alone_are_shared_too() -> None:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.nn.modules import module
 
 from vlm_lens import _tl
 from vlm_lens.errors import HookError
@@ -157,6 +158,11 @@ def silent(points: Iterable[HookPoint]) -> Iterator[None]:
     finally:
         for point, forward, backward in before:
             point._forward_hooks, point._backward_hooks = forward, backward
+
+
+def is_every_module_watched() -> bool:
+    """Whether a hook of torch's stands at all modules there are, as `register_module_forward_hook` has it."""
+    return bool(module._global_forward_hooks or module._global_forward_pre_hooks)
 
 
 def value_of_one_gradient_of_other(value: Tensor, other: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from vlm_lens.model.block import TransformerBlock
+from vlm_lens.model.hook_point import is_every_module_watched
 from vlm_lens.model.key_value_cache import KeyValueCache
 from vlm_lens.model.linear import device_of
 from vlm_lens.model.positions import Positions
@@ -47,7 +48,7 @@ class PlainStep:
     @property
     def is_watched(self) -> bool:
         """Whether somebody stands at any module that a step would pass by, with a hook of ours or of torch's."""
-        return any(
+        return is_every_module_watched() or any(
             one._forward_hooks or one._forward_pre_hooks or one._backward_hooks or one._backward_pre_hooks
             for one in self._passed_by
         )
