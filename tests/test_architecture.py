@@ -30,7 +30,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "estimates": {"attachments", "model", "inputs", "layout", "_tl"},
     "interventions": {"estimates", "attachments", "model", "layout", "_tl"},
     "probes": {"interventions", "recompute", "attachments", "model", "layout", "plotting", "_tl"},
-    "sweeps": {"interventions", "probes", "recompute", "estimates", "attachments", "plotting", "model", "inputs", "layout", "_tl"},
+    "sweeps": {
+        "interventions", "probes", "recompute", "estimates", "attachments", "plotting", "model", "inputs", "layout",
+        "_tl",
+    },
     "context": {"interventions", "attachments", "model", "inputs", "plotting", "layout"},
     "plotting": {"layout"},
     "hooked_transformer": {"sweeps", "attachments", "model"},
