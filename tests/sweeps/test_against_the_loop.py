@@ -104,3 +104,9 @@ def test_a_sweep_that_fails_the_proof_is_told_so_again(monkeypatch: pytest.Monke
         with pytest.raises(VerificationError):
             one.run()
     assert torch.is_grad_enabled()
+
+
+def test_what_keeps_no_result_of_its_own_says_how_it_is_verified() -> None:
+    result = Sweep(bundled(), question(), [ZeroAblation(cat())], shows_progress=False).run()
+    with pytest.raises(VerificationError, match=r"vlm\.sweep\(verify=True\)"):
+        result[0].session.verify()

@@ -77,6 +77,11 @@ class _Proof:
 
     def is_the_run(self, record: Record) -> Finding:
         """The replay gives what the run gave."""
+        if not record.ends:
+            advice = (
+                "Prove a run by vlm.run, with logits; conditions of a sweep are compared by vlm.sweep(verify=True)."
+            )
+            raise VerificationError("Replay", "a run whose last result was kept", "none", advice)
         advice = "Something else stood at the model then, its weights have changed, or a writer is random."
         if len(record.ends) != len(self.clean.ends):
             raise VerificationError("Replay", f"{len(record.ends)} results", len(self.clean.ends), advice)
