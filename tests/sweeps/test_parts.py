@@ -1,5 +1,6 @@
 """A sweep in parts gives what it gives at once, and goes on where it was stopped."""
 
+import gc
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from vlm_lens import (
     Generated,
     LogitLens,
     NoiseAblation,
+    Probability,
     Reader,
     SweepResult,
     ZeroAblation,
@@ -150,3 +152,14 @@ def test_a_part_that_was_stopped_and_run_again_reads_everything_once() -> None:
     results = one.run()
     alone = bundled().run(question(), AttentionKnockout("last", cat(), layers=[0]), lens)
     assert_near(results["other"][lens], alone[lens], "lens")
+
+
+def test_a_part_that_has_ended_leaves_no_logits_or_streams_beside_the_next() -> None:
+    def held() -> int:
+        widths = (bundled().cfg.d_vocab, bundled().cfg.d_model)
+        tensors = [one for one in gc.get_objects() if type(one) is Tensor and one.ndim == 3]
+        return sum(one.shape[:2] == (1, 1) and one.shape[2] in widths for one in tensors)
+
+    before, planned = held(), sweep(conditions(), Probability(" Yes"))
+    planned.run()
+    assert held() == before

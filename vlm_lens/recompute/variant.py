@@ -71,6 +71,11 @@ class Variant:
         own = self.stream if is_wanted.all() else self.stream[:, torch.from_numpy(np.flatnonzero(is_wanted))]
         return rows.index_copy(1, target, own.to(rows.device))
 
+    def let_go(self) -> None:
+        """Hold nothing more of a run that has ended; what its readers keep is the session's."""
+        self.stream = self.features = self.logits = None
+        self.stream_rows = NONE
+
     def computes_at(self, station: Station) -> bool:
         """Whether it has rows of its own at a station; if not, it is there what all share."""
         if station.stage == "projector":

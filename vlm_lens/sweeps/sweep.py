@@ -220,6 +220,8 @@ class Sweep:
         numbers = [self._numbers[id(one)] for one in part]
         cells = dict(zip(numbers, self._cells_of([self._condition(one) for one in numbers], found), strict=True))
         self._cells |= cells
+        for variant in part:
+            variant.let_go()  # or the parts to come would run beside the streams and logits of these
         if self._store is not None:
             self._store.save({number: tensors_of(cell) for number, cell in cells.items()})
 
