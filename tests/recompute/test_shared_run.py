@@ -33,6 +33,7 @@ from vlm_lens import (
     Steer,
     ZeroAblation,
 )
+from vlm_lens.attachments.running.ground import Ground
 from vlm_lens.errors import HookError
 from vlm_lens.inputs import Inputs
 from vlm_lens.layout import Except
@@ -158,6 +159,29 @@ def test_hooks_of_heads_own_inputs_are_run_in_full() -> None:
     vlm, inputs = vlm_of("llama"), inputs_of("llama")
     shared = assert_equals_runs(vlm, inputs, [(NoiseAblation("last", "blocks.1.hook_q_input"),)])
     assert "off the way" in shared.planned.variants[0].reach.why_in_full
+
+
+class KeptForOthers(Kept):
+    """Keeps whole activations, and asks for the first position alone."""
+
+    def asked(self, ground: Ground) -> Any:
+        return {name: ground.sequences_at(name).mask([0]) for name in self.hook_names(ground.model)}
+
+
+def test_a_mask_is_shown_where_no_row_asks() -> None:
+    vlm, inputs = vlm_of("llama"), inputs_of("llama")
+    keys, mask = Kept("blocks.1.attn.hook_k"), KeptForOthers("blocks.1.attn.hook_mask")
+    ablation = ZeroAblation("image", "blocks.1.hook_resid_pre")
+    shared = assert_equals_runs(vlm, inputs, [(ablation, keys, mask)], wanted=None)
+    rows = shared.planned.variants[0].decoder
+    assert rows is not None and rows.entered[1] is not None and not len(rows.asking[1])
+
+
+def test_masks_read_among_other_activations_are_read_in_their_order() -> None:
+    vlm, inputs = vlm_of("llama"), inputs_of("llama")
+    kept = Kept(["blocks.1.hook_resid_pre", "blocks.1.attn.hook_mask", "blocks.1.attn.hook_z"])
+    shared = assert_equals_runs(vlm, inputs, [(ZeroAblation("image"), kept)])
+    assert "in their order" in shared.planned.variants[0].reach.why_in_full
 
 
 def test_several_layers_of_the_tower_are_run_in_full_and_everything_behind_them_in_part() -> None:

@@ -221,6 +221,10 @@ class Layers:
             batch = edges.unblocked.sequences.n_rows
             allowed = torch.zeros(batch, 1, 0, self.n_shared, dtype=torch.bool, device=device)
             seen = torch.zeros(self.n_shared, dtype=torch.bool)
+            name = self.tower.hook_name(layer, "attn.hook_mask")
+            self.dispatch.applied(
+                part.variant, edges_hook(edges, name), allowed, asking
+            )  # to readers it is shown whole
         hooks = [self.tower.hook_name(layer, f"attn.{name}") for name in ("hook_attn_scores", "hook_pattern")]
         return PackedVariant(
             slice(part.entered_at, part.entered_at + len(part.entered)),

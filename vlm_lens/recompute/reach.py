@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vlm_lens.attachments.attachment import Attachment, Reader, Writer
 from vlm_lens.attachments.running.ground import Ground
+from vlm_lens.attachments.running.rows_asked import is_local
 from vlm_lens.attachments.running.session import Session
 from vlm_lens.recompute.rows import Marked, Marks
 from vlm_lens.recompute.stations import Station, station_of
@@ -105,6 +106,9 @@ def _marked(reach: Reach, one: Attachment, names: Sequence[str], ground: Ground,
         if rows is None:
             return f"{one.label} does not say what it touches"
     elif isinstance(one, Reader):
+        are_masks = {name.endswith("hook_mask") for name in names}
+        if len(are_masks) > 1 and not is_local(one):  # masks of rows are told before a layer's other hooks
+            return f"{one.label} reads masks among other activations, in their order"
         rows, side = one.asked(ground), reach.read
     else:
         return f"{one.label} runs the model again"
