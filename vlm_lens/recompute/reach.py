@@ -37,7 +37,7 @@ class Sizes:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
+class StageMarks:
     """What is written, or read, in every stage."""
 
     vision: Marks
@@ -46,7 +46,7 @@ class Side:
     final: Marked
 
     @classmethod
-    def nothing(cls, sizes: Sizes) -> "Side":
+    def nothing(cls, sizes: Sizes) -> "StageMarks":
         """No rows anywhere."""
         vision, features, decoder = (np.zeros(n, dtype=bool) for n in (sizes.vision, sizes.features, sizes.decoder))
         return cls(Marks(vision), features, Marks(decoder), decoder.copy())
@@ -78,15 +78,15 @@ class Reach:
         why_in_full: why it must be run in full; "" if its reach is known.
     """
 
-    written: Side
-    read: Side
+    written: StageMarks
+    read: StageMarks
     at: dict[str, list[Attachment]] = field(default_factory=dict)
     why_in_full: str = ""
 
     @classmethod
     def of(cls, session: Session, ground: Ground, sizes: Sizes) -> "Reach":
         """The reach of what is attached, after it was checked."""
-        reach = cls(Side.nothing(sizes), Side.nothing(sizes))
+        reach = cls(StageMarks.nothing(sizes), StageMarks.nothing(sizes))
         objects = [one for one in session.objects if not session._is_skipped(one)]
         for one in objects:
             names = session.hook_names[id(one)]
