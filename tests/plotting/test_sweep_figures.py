@@ -57,6 +57,7 @@ def test_of_many_labels_some_are_written() -> None:
 def test_what_rounding_changes_is_nearly_white() -> None:
     drawn = heatmap([[0.9999, 0.99992], [0.9999, 0.99988]], 0.9999)
     assert drawn.zmax - 0.9999 == pytest.approx(1e-3, rel=1e-2) == 0.9999 - drawn.zmin
+    assert drawn.colorbar.ticktext == ("clean 1",)  # others would be written over it
 
 
 def test_long_names_are_shortened_and_leave_the_points_their_room() -> None:

@@ -20,6 +20,8 @@ LONGEST = 28
 """Letters of a condition's name below a figure; pointing at it shows all of it."""
 MOST_LETTERS = 100
 """Of all names together, that stand side by side."""
+APART = 0.1
+"""Of the colours' reach: ticks that are nearer to the clean run's would be written over it."""
 NOTHING = 1e-3
 """Of the largest value: what changes by less is drawn pale, so that rounding is not taken for a finding."""
 
@@ -92,7 +94,7 @@ def sweep_heatmap(
     least = NOTHING * max(abs(low), abs(high))
     reach = max(high - clean, clean - low, least) or 1.0
     axes = f"{escaped(row_axis)} %{{y}} · {escaped(column_axis)} %{{x}}"
-    ticks = sorted({low, clean, high})
+    ticks = [one for one in sorted({low, clean, high}) if one == clean or abs(one - clean) > APART * reach]
     is_written = values.size <= MOST_CELLS and len(columns) <= MOST_COLUMNS
     figure = go.Figure(
         go.Heatmap(
