@@ -3,6 +3,7 @@
 import doctest
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.recompute.held_to_runs import assert_near
@@ -50,6 +51,10 @@ def test_a_grid_has_every_combination_with_the_last_axis_fastest() -> None:
     assert found[2].axes == {"start": "1", "source": "cat"}
     (made,) = found[2].objects
     assert isinstance(made, AttentionKnockout) and made.layers == [1] and made.keys is cat()
+
+
+def test_numbers_of_numpy_are_labelled_as_numbers() -> None:
+    assert Grid({"start": np.arange(2), "source": ["image"]}, knockout).axes["start"] == {"0": 0, "1": 1}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,8 @@ from inspect import signature
 from itertools import product
 from typing import Any
 
+import numpy as np
+
 from vlm_lens.attachments.attachment import Attachment
 from vlm_lens.attachments.naming.described import described
 from vlm_lens.errors import InputError
@@ -148,6 +150,7 @@ def _labelled(name: str, values: Any) -> dict[str, Any]:
 
 def label_of(value: Any) -> str:
     """What a value of an axis is called, where it was not given a label."""
+    value = value.item() if isinstance(value, np.generic) else value
     return value if isinstance(value, str) else str(described(value))
 
 
