@@ -66,7 +66,7 @@ LIE = {"honest": AttentionKnockout("last", cat(), layers=[1]), "lie": Lies()}
 )
 def test_a_writer_that_lies_about_what_it_touches_is_caught_by_name(read: Any) -> None:
     sweep(LIE, read)
-    with pytest.raises(VerificationError, match="Condition 'lie' of the sweep: expected .* Please report it"):
+    with pytest.raises(VerificationError, match="Condition 'lie' of the sweep: expected .* Does Lies touch, or read"):
         sweep(LIE, read, verify="all")
 
 

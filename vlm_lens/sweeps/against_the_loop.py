@@ -158,4 +158,8 @@ def _compare_found(cell: Cell, probe: Any, run: Any) -> None:
 
 
 def _off(cell: Cell, expected: str, got: object) -> VerificationError:
-    return VerificationError(f"Condition {cell.name!r} of the sweep", expected, got, "Please report it.")
+    advice = "Please report it."
+    if own := [one for one in cell.session.objects if not type(one).__module__.startswith("vlm_lens.")]:
+        declared = "`touched`, `asked` or `is_local` says"
+        advice = f"Does {own[0].label} touch, or read, more than {declared}? If not, please report it."
+    return VerificationError(f"Condition {cell.name!r} of the sweep", expected, got, advice)
