@@ -113,10 +113,10 @@ def test_a_metric_is_found_by_itself() -> None:
 def test_a_probes_tables_stand_below_each_other_with_the_condition_in_front() -> None:
     lens = LogitLens(targets=[" cat"], positions="last")
     results = swept(grid(layer=range(2), source=SOURCES), lens)
-    frame = results.to_dataframe(lens)
+    frame = results.to_dataframe(lens, of="targets")
     assert list(frame)[:4] == ["condition", "layer of the grid", "source", "row"]  # the lens has a column "layer"
     for cell, (name, found) in zip(results, frame.groupby("condition", sort=False), strict=True):
-        alone = cell[lens].to_dataframe()
+        alone = cell[lens].to_dataframe("targets")
         assert name == cell.name and list(found["layer of the grid"].unique()) == [int(cell.condition.axes["layer"])]
         assert found[list(alone)].reset_index(drop=True).equals(alone)
 

@@ -129,13 +129,14 @@ class SweepResult:
         shape = [len(labels) for labels in self.axes.values()] or [len(self.cells)]
         return found.reshape(*shape, *found.shape[1:])
 
-    def to_dataframe(self, probe: Attachment | None = None) -> "pd.DataFrame":
+    def to_dataframe(self, probe: Attachment | None = None, **options: Any) -> "pd.DataFrame":
         """One line for each condition and row of the batch (and position, where logits were read at several).
 
         Beside each number stands the clean run's; `KL from clean` is in nats, and 0 for the clean run.
 
         Args:
             probe: gives its tables instead, one below the other, of the conditions that it was attached to.
+            options: of each of these tables, such as `of="targets"` of a lens.
 
         Raises:
             HookError: a probe that was attached to none, or whose results are no tables.
@@ -143,7 +144,7 @@ class SweepResult:
         import pandas as pd
 
         if probe is not None:
-            return pd.concat(self._tables(probe), ignore_index=True)
+            return pd.concat(self._tables(probe, options), ignore_index=True)
         return pd.DataFrame([line for one in self.cells for line in self._lines(one)])
 
     def plot(self, metric: str | AnswerMetric | None = None, row: int = 0, position: int | None = None) -> "go.Figure":
@@ -220,7 +221,7 @@ class SweepResult:
             line |= {} if answers is None else {"answer": self.token_names(int(answers[at]))}
             yield _place(one, line) | line
 
-    def _tables(self, probe: Attachment) -> "list[pd.DataFrame]":
+    def _tables(self, probe: Attachment, options: Mapping[str, Any]) -> "list[pd.DataFrame]":
         """What a probe found under each condition, with the condition in front."""
         tables = []
         for one in self.cells:
@@ -229,7 +230,7 @@ class SweepResult:
                 if not hasattr(found, "to_dataframe"):
                     rule, advice = "a probe whose results are tables", "Each is results[name][probe]."
                     raise HookError("Table of a probe", rule, f"{probe!r}, with {type(found).__name__}", advice)
-                table = found.to_dataframe()
+                table = found.to_dataframe(**options)
                 for number, (name, value) in enumerate(_place(one, table).items()):
                     table.insert(number, name, value)
                 tables.append(table)
