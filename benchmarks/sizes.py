@@ -1,7 +1,6 @@
 """How large the model and its inputs are; every script takes these as arguments."""
 
 import argparse
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -80,9 +79,3 @@ def add_size_arguments(parser: argparse.ArgumentParser, defaults: Sizes) -> None
 
 def sizes_of(arguments: argparse.Namespace) -> Sizes:
     return Sizes(**{field.name: getattr(arguments, field.name) for field in fields(Sizes)})
-
-
-def parsed_sizes(argv: Sequence[str], defaults: Sizes = MID_SIZE) -> Sizes:
-    parser = argparse.ArgumentParser()
-    add_size_arguments(parser, defaults)
-    return sizes_of(parser.parse_args(argv))
