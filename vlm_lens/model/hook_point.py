@@ -161,8 +161,12 @@ def silent(points: Iterable[HookPoint]) -> Iterator[None]:
 
 
 def is_every_module_watched() -> bool:
-    """Whether a hook of torch's stands at all modules there are, as `register_module_forward_hook` has it."""
-    return bool(module._global_forward_hooks or module._global_forward_pre_hooks)
+    """Whether a hook of torch's stands at all modules there are, as `register_module_forward_hook` has it.
+
+    Those of torch's own tools, such as its counter of FLOPs, look at which module runs and no more.
+    """
+    everywhere = (*module._global_forward_hooks.values(), *module._global_forward_pre_hooks.values())
+    return any(not str(getattr(hook, "__module__", "")).startswith("torch.") for hook in everywhere)
 
 
 def value_of_one_gradient_of_other(value: Tensor, other: Tensor) -> Tensor:
