@@ -204,3 +204,20 @@ def test_what_is_kept_is_plain(tmp_path: Path) -> None:
     spec = json.loads((tmp_path / "spec.json").read_text())
     assert set(spec) == {"model", "dtype", "inputs", "read", "conditions", "versions"}
     assert [name for name, _ in spec["conditions"]] == list(CONDITIONS)
+
+
+def test_what_stands_at_the_model_besides_is_never_taken_for_the_model(tmp_path: Path) -> None:
+    vlm, rule = tiny_vlm(), "out of a sweep: expected a model at which nothing else stands"
+    linear = vlm.blocks[1].attn.q_proj
+    options: dict[str, Any] = {"out": tmp_path / "sweep", "shows_progress": False}
+    with vlm.attach(ZeroAblation("question", "hook_embed")), pytest.raises(InputError, match=rule):
+        Sweep(vlm, tiny_inputs(vlm), CONDITIONS, **options)
+    assert not (tmp_path / "sweep").exists()
+    planned = Sweep(vlm, tiny_inputs(vlm), CONDITIONS, **options)
+    handle = linear.register_forward_hook(lambda module, given, left: 2 * left)
+    try:
+        with pytest.raises(InputError, match=rule):
+            planned.run()
+    finally:
+        handle.remove()
+    assert len(planned.run()) == len(CONDITIONS)

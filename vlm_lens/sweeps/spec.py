@@ -12,6 +12,7 @@ from vlm_lens.errors import InputError, VlmLensError
 from vlm_lens.estimates.identity import hash_of
 from vlm_lens.estimates.manifest import versions
 from vlm_lens.model.generation import Step
+from vlm_lens.recompute.bystanders import is_watched
 from vlm_lens.recompute.decoding import Continued
 from vlm_lens.recompute.planned import Planned
 from vlm_lens.recompute.variant import Variant
@@ -24,12 +25,14 @@ def spec_of(planned: Planned, conditions: Sequence[Condition], readings: Reading
     """What was asked of which model, in plain values.
 
     Raises:
-        InputError: probes, whose results are not kept on disk; or a condition whose contents cannot be told.
+        InputError: probes, whose results are not kept on disk; a condition whose contents cannot be told; or something
+            else at the model, which nothing on disk would tell of.
     """
     of_conditions = [one for condition in conditions for one in condition.objects if not isinstance(one, Writer)]
     if probes := [*of_conditions, *readings.probes]:
         advice = "Leave out out=, or read logits, an answer or generated text."
         raise InputError("out of a sweep", "conditions and readings without probes", repr(probes[0]), advice)
+    check_is_alone(planned.model)
     layout = planned.current.layout
     assert layout is not None
     entries = [one for one in planned.entries if one is not None]
@@ -41,6 +44,17 @@ def spec_of(planned: Planned, conditions: Sequence[Condition], readings: Reading
         "conditions": [[one.name, _fingerprint(one)] for one in conditions],
         "versions": versions(),
     }
+
+
+def check_is_alone(model: Any) -> None:
+    """Raise where something stands at a model whose sweep is kept on disk.
+
+    Raises:
+        InputError: a hook, of ours or of torch's.
+    """
+    if is_watched(model):
+        advice = "Put it into the conditions, or leave out out=."
+        raise InputError("out of a sweep", "a model at which nothing else stands", "one with hooks", advice)
 
 
 def required_of(readings: Readings) -> tuple[str, ...]:

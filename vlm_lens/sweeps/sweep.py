@@ -27,7 +27,7 @@ from vlm_lens.sweeps.plan import SweepPlan, plan_of
 from vlm_lens.sweeps.progress import Progress
 from vlm_lens.sweeps.readings import Readings
 from vlm_lens.sweeps.results import SweepResult
-from vlm_lens.sweeps.spec import cell_of, required_of, spec_of, tensors_of
+from vlm_lens.sweeps.spec import cell_of, check_is_alone, required_of, spec_of, tensors_of
 from vlm_lens.sweeps.store import Store
 
 
@@ -172,6 +172,7 @@ class Sweep:
 
         Raises:
             HookError: with what stands there.
+            InputError: as much for a sweep that is kept on disk, even if it stood there before.
         """
         attached = [one for session in standing_at(self.model) for one in session.objects]
         hooked = [name for name, point in self.model.hook_dict.items() if not point.is_idle]
@@ -179,6 +180,8 @@ class Sweep:
             got = ", ".join(map(repr, attached)) or f"hooks at {', '.join(hooked[:3])}"
             advice = "Put it into the conditions, or make the sweep anew, with every condition run in full."
             raise HookError("Something stands at the model since a sweep was planned", "nothing else", got, advice)
+        if self._store is not None:
+            check_is_alone(self.model)
 
     def __repr__(self) -> str:
         n_run = sum(number >= 0 for number in self._cells)
@@ -215,6 +218,7 @@ class Sweep:
                 eos_token_id=generated.eos_token_id,
                 max_bytes=self.memory,
                 on_progress=progress.step,
+                keep=keep,
                 **generated.sampling,
             )
         numbers = [self._numbers[id(one)] for one in part]
