@@ -46,13 +46,14 @@ def test_each_is_what_it_is_alone() -> None:
             assert_near(cell[lens], alone[lens], cell.name)
 
 
-def test_the_picture_and_what_stands_before_the_question_are_computed_once() -> None:
+@pytest.mark.parametrize("read", ["logits", Generated(2)])
+def test_the_picture_and_what_stands_before_the_question_are_computed_once(read: Any) -> None:
     several = on_one_picture()
 
     def work(inputs: Any) -> float:
         hidden = {"hidden": AttentionKnockout("last", "image", layers=[1, 2])}
         with FlopCounterMode(display=False) as counter:
-            bundled().sweep(inputs, hidden, shows_progress=False)
+            bundled().sweep(inputs, hidden, read, shows_progress=False)
         return counter.get_total_flops()
 
     one, three = work(several[0]), work(several)
@@ -61,11 +62,15 @@ def test_the_picture_and_what_stands_before_the_question_are_computed_once() -> 
 
 def test_one_bar_counts_all_and_text_is_generated_for_each() -> None:
     several = on_one_picture()
-    given = {"hidden": AttentionKnockout("last", "image", layers=[1]), "nothing": []}
-    results = bundled().sweep(tuple(several), given, Generated(3), shows_progress=False)
+    given = {"hidden": AttentionKnockout("text", "image", layers=[1]), "zero": ZeroAblation([20, 30]), "nothing": []}
+    lens = LogitLens(positions=[*range(40, 50), "predicting"])
+    results = bundled().sweep(tuple(several), given, [Generated(3), lens], shows_progress=False)
     for inputs, found in zip(several, results, strict=True):
         for cell in found:
-            assert cell.text == bundled().generate(inputs, *cell.condition.objects, max_new_tokens=3).text
+            alone = bundled().generate(inputs, *cell.condition.objects, lens, max_new_tokens=3)
+            assert cell.generation is not None and cell.text == alone.text
+            assert_near(cell.generation.logits, alone.logits, cell.name)
+            assert_near(cell[lens], alone[lens], cell.name)
 
 
 def test_each_has_a_folder_of_its_own(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def shared_runs(
         keep = 0 if following is None else worth_keeping(run, prefix, Beginning.of_inputs(model, following))
         outcomes = run.run(keep=keep)
         prefix = None if following is None else run.kept or prefix
-        run.prefix = run.kept = run.vectors = None
+        run.let_go()
         yield outcomes
 
 

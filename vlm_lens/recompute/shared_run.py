@@ -79,6 +79,7 @@ class SharedRun:
     def _continue(self, prefix: Prefix | None) -> None:
         """Use what is of use of a prefix: its keys and values, and the vectors of its pictures."""
         self.kept: Prefix | None = None
+        self._given = prefix
         has_use = prefix is not None and bool(self.planned.in_parts)
         self.prefix = prefix.for_run(self.planned) if prefix is not None and has_use else None
         self.vectors = prefix.vectors_for(self.planned) if prefix is not None and has_use else None
@@ -90,6 +91,10 @@ class SharedRun:
         shared.planned, shared.max_rows = planned, max_rows
         shared._continue(prefix)
         return shared
+
+    def let_go(self) -> None:
+        """Hold no prefix any more."""
+        self.prefix = self.kept = self.vectors = self._given = None
 
     @property
     def beginning(self) -> Beginning:
@@ -122,6 +127,7 @@ class SharedRun:
         eos_token_id: int | Iterable[int] | None = None,
         max_bytes: int = MAX_BYTES,
         on_progress: Callable[[object], None] = lambda done: None,
+        keep: int = 0,
         **sampling: Any,
     ) -> list[GeneratedRun]:
         """What `model.generate` gives under each condition, with as many new tokens as were expected.
@@ -134,6 +140,7 @@ class SharedRun:
             max_bytes: of the keys and values of variants that decode together; the others wait, and read the shared
                 prompt once more. One variant is held whatever it takes.
             on_progress: is told of each layer that has read the prompt, and of each step.
+            keep: see `run`.
             sampling: the fields of `Sampling`; with a seed each condition draws as it does by itself.
 
         Raises:
@@ -145,7 +152,9 @@ class SharedRun:
                 on_layer(done)
                 on_progress(done)
 
-            SharedRun.over(planned, self.max_rows).run(told)
+            reading = SharedRun.over(planned, self.max_rows, self._given)
+            reading.run(told, 0 if self.kept else keep)
+            self.kept = self.kept or reading.kept
 
         with torch.no_grad():
             return generated_runs(self.planned, read_prompt, Sampling(**sampling), eos_token_id, max_bytes, on_progress)
