@@ -214,3 +214,15 @@ def test_bad_requests_are_refused_before_anything_runs() -> None:
         SharedRun(vlm, inputs, [()], "image", n_expected=2).generate()
     with pytest.raises(InputError, match="Generation exceeds the context"):
         SharedRun(vlm, inputs, [()], n_expected=10_000).generate()
+
+
+def test_what_a_stopped_run_has_left_is_not_gone_on_from_where_somebody_else_stands_by_now() -> None:
+    vlm = tiny_vlm()
+    inputs, condition = tiny_inputs(vlm), (ZeroAblation("image"),)
+    shared = SharedRun(vlm, inputs, [condition], n_expected=4)
+    shared.run()
+    assert shared.planned.variants[0].logits is not None
+    with vlm.hooks(fwd_hooks=[("blocks.1.hook_resid_post", lambda value, hook: 2 * value)]):
+        (run,) = shared.generate(eos_token_id=())
+        alone = vlm.generate(inputs, *condition, max_new_tokens=4, eos_token_id=())
+    assert torch.equal(run.logits, alone.logits) and torch.equal(run.tokens, alone.tokens)

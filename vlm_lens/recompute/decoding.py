@@ -103,6 +103,8 @@ def _continued(
         part = planned.only(planned.in_parts[start : start + n_together])
         n_positions = planned.n + planned.n_expected
         prompts = HeldPrompts(part.in_parts, planned.model.cfg.n_layers, n_positions, planned.is_real)
+        for one in part.in_parts:
+            one.let_go()  # a run that was stopped may have left logits
         # The last token of all is not run: one alone needs no keys and values.
         read_prompt(part, prompts.take if planned.n_expected > 1 else lambda done: None)
         if all(one.logits is not None for one in part.in_parts):  # else somebody else stands here by now
