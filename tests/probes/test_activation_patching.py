@@ -328,7 +328,7 @@ def test_a_measure_says_what_it_is(vlm: HookedVLM, other: Inputs) -> None:
     )
     assert one.fingerprint() == more.fingerprint() == replace(more, name="grid").fingerprint()
     assert one.fingerprint() != replace(one, metric=LogProbability(400)).fingerprint()
-    assert "metric=Probability(target=400), positions=['image']" in repr(one)
+    assert "metric=Probability(400), positions=['image']" in repr(one)
 
 
 def test_a_row_whose_answer_is_the_sources_has_no_share(vlm: HookedVLM, inputs: Inputs, other: Inputs) -> None:

@@ -17,4 +17,4 @@ def test_a_checkpoint_in_another_precision_is_converted_weight_by_weight(tmp_pat
     sizes = Sizes(decoder_layers=15)
     random_llava(sizes).to(torch.float32).save_pretrained(tmp_path)
     found = measured("HookedVLM", tmp_path, "bfloat16", "cpu")
-    assert 0.9 <= found["owned_after_over_weights"] <= found["peak_over_weights"] <= TARGET, found
+    assert 0.8 <= found["owned_after_over_weights"] <= found["peak_over_weights"] <= TARGET, found
