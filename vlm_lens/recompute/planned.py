@@ -18,6 +18,7 @@ from vlm_lens.attachments.running.passes import first_pass, planned_pass, whole
 from vlm_lens.attachments.running.record import Record
 from vlm_lens.attachments.running.runs import prepared
 from vlm_lens.attachments.running.session import Session
+from vlm_lens.errors import VlmLensError
 from vlm_lens.inputs.entries import Entries, entries_of
 from vlm_lens.layout import Selector
 from vlm_lens.model.joined import JoinedTransformer
@@ -64,7 +65,13 @@ class Planned:
         self.wanted = np.zeros(self.n, dtype=bool)
         if wanted is not None:
             self.wanted = self.current.layout.mask(wanted).any(dim=0).numpy()
-        self.variants = [self._variant(objects) for objects in conditions]
+        self.variants: list[Variant] = []
+        for objects in conditions:
+            try:
+                self.variants.append(self._variant(objects))
+            except VlmLensError as error:
+                error.condition = len(self.variants)  # type: ignore[attr-defined]  # so that it can be named
+                raise
         self.in_parts = [one for one in self.variants if not one.reach.why_in_full]
         for variant in self.in_parts:
             self._plan(variant)
