@@ -59,14 +59,21 @@ def attention_scores(
     dtype = torch.promote_types(q.dtype, torch.float32)
     keys = repeated_over_groups(k, q.shape[1]).to(dtype)
     scores = q.to(dtype) @ keys.transpose(-1, -2) * scale
-    return scores.to(q.dtype).masked_fill(~allowed, -torch.inf)
+    return scores.to(q.dtype).masked_fill_(~allowed, -torch.inf)  # made here, so that it may be written in place
 
 
 def attention_pattern(
     scores: Float[Tensor, "batch head_index query_pos key_pos"],
 ) -> Float[Tensor, "batch head_index query_pos key_pos"]:
     """The softmax of the scores, taken in fp32; a query that may attend to nothing (padding) has a row of zeros."""
-    has_key = (scores > -torch.inf).any(dim=-1, keepdim=True)
+    if not scores.requires_grad:
+        pattern = torch.softmax(scores, dim=-1, dtype=torch.float32)
+        is_alone = scores.amax(dim=-1, keepdim=True) == -torch.inf
+        # Asking whether there is one spares a CPU a pass over the pattern, and would have a GPU waited for.
+        if scores.device.type != "cpu" or bool(is_alone.any()):
+            pattern = pattern.masked_fill_(is_alone, 0.0)
+        return pattern.to(scores.dtype)
+    has_key = (scores > -torch.inf).any(dim=-1, keepdim=True)  # a softmax over nothing has no gradient
     pattern = torch.softmax(scores.masked_fill(~has_key, 0.0), dim=-1, dtype=torch.float32)
     return pattern.masked_fill(~has_key, 0.0).to(scores.dtype)
 
