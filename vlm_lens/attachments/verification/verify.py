@@ -77,7 +77,7 @@ class _Proof:
 
     def is_the_run(self, record: Record) -> Finding:
         """The replay gives what the run gave."""
-        if not record.ends:
+        if not record.ends and self.clean.ends:
             advice = (
                 "Prove a run by vlm.run, with logits; conditions of a sweep are compared by vlm.sweep(verify=True)."
             )
