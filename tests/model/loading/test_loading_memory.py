@@ -13,8 +13,8 @@ from benchmarks.sizes import Sizes
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux says which pages a process owns")
 def test_a_checkpoint_in_another_precision_is_converted_weight_by_weight(tmp_path: Path) -> None:
-    """The weights of 117 MB in bf16 are owned after it, and never much more; the file of 233 MB is mapped."""
-    sizes = Sizes(decoder_layers=15)
+    """The weights of 234 MB in bf16 are owned after it, and never much more; the file of 468 MB is mapped."""
+    sizes = Sizes()
     random_llava(sizes).to(torch.float32).save_pretrained(tmp_path)
     found = measured("HookedVLM", tmp_path, "bfloat16", "cpu")
-    assert 0.8 <= found["owned_after_over_weights"] <= found["peak_over_weights"] <= TARGET, found
+    assert 0.9 <= found["owned_after_over_weights"] <= found["peak_over_weights"] <= TARGET, found
