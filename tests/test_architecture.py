@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layout": set(),
     "metrics": set(),
     "inputs": {"layout"},
-    "data": {"layout"},
+    "data": {"layout", "demo"},
     "model": {"layout", "inputs", "_tl"},
     "attachments": {"model", "inputs", "layout", "_tl"},
     "recompute": {"attachments", "model", "inputs", "layout", "_tl"},
@@ -45,9 +45,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"hooked_vlm", "hooked_clip", "context", "model", "inputs", "layout", "metrics"},
     "report": {"hooked_vlm", "interventions", "probes", "attachments", "plotting", "inputs", "layout", "demo"},
     "experiments": {
-        "hooked_vlm", "sweeps", "interventions", "probes", "attachments", "inputs", "layout", "data", "metrics",
+        "hooked_vlm", "hooked_clip", "sweeps", "interventions", "probes", "estimates", "attachments", "context", "inputs", "layout",
+        "plotting", "data", "metrics", "segmenters",
     },
-    "cli": {"experiments", "report", "plotting", "hooked_vlm", "demo", "inputs", "layout"},
+    "segmenters": {"layout"},
+    "cli": {"experiments", "data", "report", "plotting", "hooked_vlm", "demo", "inputs", "layout"},
     "__main__": {"cli"},
 }  # fmt: skip
 
@@ -63,7 +65,7 @@ ONLY_IN: dict[str, set[str]] = {
 }
 
 # transformers is imported where checkpoints are read or made.
-TRANSFORMERS_IN = ("model/loading/", "demo/", "data/")
+TRANSFORMERS_IN = ("model/loading/", "demo/", "data/", "segmenters/")
 
 MAX_LINES = 400
 NAMELESS = {"utils.py", "helpers.py", "common.py", "misc.py"}

@@ -1,0 +1,93 @@
+"""One picture of a dataset with what is known of it; pixels and masks are read when they are asked for."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from vlm_lens.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """An annotated object of a picture.
+
+    Attributes:
+        category: what it is, in the dataset's word: "cat".
+        area: pixels, as the dataset says; where it says nothing, those of the mask.
+        read_mask: reads its pixels, `[height width]`, True on the object.
+        read_parts: reads the pixels of each of its parts, by the part's name; empty where there are none.
+        is_crowd: several of a kind under one mask.
+    """
+
+    category: str
+    area: float
+    read_mask: Callable[[], Bool[np.ndarray, "height width"]] = field(repr=False)
+    read_parts: Callable[[], Mapping[str, Bool[np.ndarray, "height width"]]] = field(default=dict, repr=False)
+    is_crowd: bool = False
+
+    @property
+    def mask(self) -> Bool[np.ndarray, "height width"]:
+        """Its pixels, read anew."""
+        return self.read_mask()
+
+    @property
+    def parts(self) -> Mapping[str, Bool[np.ndarray, "height width"]]:
+        """The pixels of each part, read anew."""
+        return MappingProxyType(dict(self.read_parts()))
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """A question about a picture and its answer.
+
+    Attributes:
+        text: "What is on the bed?"
+        answer: the right one: "cat", "Yes".
+        task: what kind of question it is, in the dataset's word: "existence", "on".
+    """
+
+    text: str
+    answer: str
+    task: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Example:
+    """A picture and what a dataset knows of it.
+
+    Attributes:
+        id: the dataset's own name of the picture, as text.
+        read_image: reads the picture, RGB.
+        size: its height and width in pixels.
+        annotations: the objects in it.
+        captions: what people said of it.
+        questions: with their answers.
+    """
+
+    id: str
+    read_image: Callable[[], Image.Image] = field(repr=False)
+    size: tuple[int, int]
+    annotations: tuple[Annotation, ...] = ()
+    captions: tuple[str, ...] = ()
+    questions: tuple[Question, ...] = ()
+
+    @property
+    def image(self) -> Image.Image:
+        """The picture, read anew.
+
+        Raises:
+            InputError: its file cannot be read, or is of another size than the dataset says.
+        """
+        image = self.read_image()
+        if (image.height, image.width) != tuple(self.size):
+            got = f"{image.height} x {image.width}"
+            raise InputError(f"Picture of example {self.id!r}", f"{self.size[0]} x {self.size[1]} pixels", got)
+        return image
+
+    def of(self, category: str) -> tuple[Annotation, ...]:
+        """The annotations of a category."""
+        return tuple(one for one in self.annotations if one.category == category)

@@ -1,0 +1,56 @@
+"""A dataset by its format and place, as it is written on a command line."""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from pydantic import ConfigDict, ValidationError, validate_call
+
+from vlm_lens.data.dataset import Dataset
+from vlm_lens.data.scenes import read_scenes
+from vlm_lens.errors import InputError
+
+READERS: Mapping[str, Callable[..., Dataset]] = {
+    "scenes": read_scenes,
+}
+"""The formats. A reader's first parameter is where the data lie; the bundled scenes lie nowhere."""
+
+
+def open_data(source: str) -> Dataset:
+    """A dataset from one line: `FORMAT`, `FORMAT:PLACE`, each with `,name=value` for the reader's other arguments.
+
+    Example:
+        >>> len(open_data("scenes,n=3,surfaces=true"))
+        3
+
+    Raises:
+        InputError: a format or argument that does not exist, with those that do; and what the reader raises.
+    """
+    head, *rest = source.split(",")
+    name, _, place = head.partition(":")
+    if name not in READERS:
+        advice = "Write FORMAT:FOLDER,name=value,... such as coco:/data/coco,split=val2017."
+        raise InputError(f"Data {source!r}", f"one of the formats {', '.join(READERS)}", repr(name), advice)
+    reader = READERS[name]
+    known = list(inspect.signature(reader).parameters)
+    given: dict[str, Any] = {known[0]: place} if place else {}
+    for piece in rest:
+        key, equals, value = piece.partition("=")
+        if key not in known or not equals:
+            raise InputError(f"Data {source!r}", f"arguments among {', '.join(known)}", repr(piece))
+        given[key] = _read(value)
+    try:
+        # Pydantic says which argument is of another kind, and turns "3" into 3 where a number is asked for.
+        return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(reader)(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        rule = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise InputError(f"Data {source!r}", rule, repr(first.get("input"))) from None
+
+
+def _read(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value

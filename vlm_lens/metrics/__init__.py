@@ -1,0 +1,1 @@
+"""What the papers count: ranks, F1, accuracy, overlap; their nulls and intervals. Knows no model."""
