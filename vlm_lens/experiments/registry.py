@@ -1,0 +1,34 @@
+"""The experiments by name. A new one is a line here."""
+
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from types import MappingProxyType
+
+from vlm_lens.errors import InputError
+from vlm_lens.experiments.experiment import Experiment
+
+_WHERE = {
+    "attention-blocking": "attention_blocking:AttentionBlocking",
+}
+
+
+@cache
+def experiments() -> Mapping[str, Experiment]:
+    """Every experiment, by its name, in the order of the papers."""
+    found: dict[str, Experiment] = {}
+    for name, where in _WHERE.items():
+        module, _, noun = where.partition(":")
+        found[name] = getattr(import_module(f"vlm_lens.experiments.{module}"), noun)()
+    return MappingProxyType(found)
+
+
+def experiment_named(name: str) -> Experiment:
+    """An experiment.
+
+    Raises:
+        InputError: there is none of that name, with those that there are.
+    """
+    if name not in experiments():
+        raise InputError("Experiment", f"one of {', '.join(experiments())}", repr(name))
+    return experiments()[name]
