@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import overload
 
-from vlm_lens.data.example import Example
+from vlm_lens.data.example import Annotation, Example
 from vlm_lens.errors import InputError
 
 
@@ -16,11 +16,15 @@ class Step:
         name: what it keeps: "at most 3 annotations".
         n_before: examples before it.
         n_after: examples behind it.
+        n_targets_before: objects that the experiment is about, before it; None where the filter looks at pictures alone.
+        n_targets_after: the same, behind it.
     """
 
     name: str
     n_before: int
     n_after: int
+    n_targets_before: int | None = None
+    n_targets_after: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +68,29 @@ class Dataset(Sequence[Example]):
         """
         kept = tuple(one for one in self.examples if keeps(one))
         return replace(self, examples=kept, steps=(*self.steps, Step(name, len(self.examples), len(kept))))
+
+    def about(self, name: str, keeps: Callable[[Example, Annotation], bool]) -> "Dataset":
+        """The examples with those of their targets that a filter keeps; without any left, an example is dropped.
+
+        An example keeps all its annotations: a picture with one cat and two dogs stays one after the dogs are no target.
+
+        Args:
+            name: what it keeps, in words.
+            keeps: says it of one target of an example.
+        """
+        kept = []
+        for one in self.examples:
+            targets = tuple(target for target in one.targets if keeps(one, target))
+            if targets:
+                kept.append(replace(one, chosen=targets))
+        n_after = sum(len(one.targets) for one in kept)
+        step = Step(name, len(self.examples), len(kept), self.n_targets, n_after)
+        return replace(self, examples=tuple(kept), steps=(*self.steps, step))
+
+    @property
+    def n_targets(self) -> int:
+        """Objects that the experiment is about, over all examples."""
+        return sum(len(one.targets) for one in self.examples)
 
     def some(self) -> "Dataset":
         """The dataset itself, if there is anything in it.

@@ -48,11 +48,13 @@ class Question:
         text: "What is on the bed?"
         answer: the right one: "cat", "Yes".
         task: what kind of question it is, in the dataset's word: "existence", "on".
+        category: the category of the object that it asks for, where the dataset says it.
     """
 
     text: str
     answer: str
     task: str = ""
+    category: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,18 +64,20 @@ class Example:
     Attributes:
         id: the dataset's own name of the picture, as text.
         read_image: reads the picture, RGB.
-        size: its height and width in pixels.
+        size: its height and width in pixels; None where nothing says it before the picture is read.
         annotations: the objects in it.
         captions: what people said of it.
         questions: with their answers.
+        chosen: those of the annotations that an experiment is about; None while no filter chose.
     """
 
     id: str
     read_image: Callable[[], Image.Image] = field(repr=False)
-    size: tuple[int, int]
+    size: tuple[int, int] | None = None
     annotations: tuple[Annotation, ...] = ()
     captions: tuple[str, ...] = ()
     questions: tuple[Question, ...] = ()
+    chosen: tuple[Annotation, ...] | None = field(default=None, repr=False)
 
     @property
     def image(self) -> Image.Image:
@@ -83,10 +87,15 @@ class Example:
             InputError: its file cannot be read, or is of another size than the dataset says.
         """
         image = self.read_image()
-        if (image.height, image.width) != tuple(self.size):
+        if self.size is not None and (image.height, image.width) != tuple(self.size):
             got = f"{image.height} x {image.width}"
             raise InputError(f"Picture of example {self.id!r}", f"{self.size[0]} x {self.size[1]} pixels", got)
         return image
+
+    @property
+    def targets(self) -> tuple[Annotation, ...]:
+        """The annotations that an experiment is about: all of them until a filter chooses some."""
+        return self.annotations if self.chosen is None else self.chosen
 
     def of(self, category: str) -> tuple[Annotation, ...]:
         """The annotations of a category."""

@@ -16,7 +16,7 @@ def asked(
     template: str | None = None,
     pad_to_square: bool = False,
 ) -> Inputs:
-    """A picture and a question, the answer perhaps begun: `USER: <image>\\n{question} ASSISTANT: {answer}`.
+    """A picture and a question, the answer perhaps begun: `USER: <image> {question} ASSISTANT: {answer}`.
 
     Args:
         vlm: whose prompt it is.

@@ -22,6 +22,7 @@ from vlm_lens.interventions import AttentionKnockout
 from vlm_lens.layout import TokenLayout
 from vlm_lens.plotting.blocking_windows import blocking_windows
 from vlm_lens.sweeps import Logits
+from vlm_lens.sweeps.cell import Cell
 
 OBJECT, OBJECT_1, OBJECT_2 = "object -> last", "object + 1 -> last", "object + 2 -> last"
 REST, TO_ROW, ROWS_TO_ROW = "image - (object + 1) -> last", "object + 1 -> last row", "image - last row -> last row"
@@ -47,8 +48,8 @@ class AttentionBlockingOptions(Options):
         False,
         "whether any token that the answer's first piece begins with is right",
         paper=True,
-        quirk="The answer's first piece must begin with the stripped arg-max token: an empty token, or a single letter, "
-        "counts as right. By default the token must be that piece.",
+        quirk="The answer's first piece must begin with the stripped arg-max token: an empty token, or a single "
+        "letter, counts as right. By default the token must be that piece.",
     )
     among_right: bool = option(
         True, "whether figures are over the pictures that are answered right when nothing is blocked"
@@ -103,10 +104,10 @@ class AttentionBlocking(Experiment):
         grid = self.grid(context, example)
         found = context.sweep(grid)
         score = partial(_scored, context, answer.token, answer.pieces[0])
-        clean_right, clean_probability = score(found.clean.logits[0])
+        clean_right, clean_probability = score(found.clean)
         rows = []
         for (window, source), cell in zip(grid.conditions, found, strict=True):
-            is_right, probability = score(cell.logits[0])
+            is_right, probability = score(cell)
             rows.append(
                 {"example": example.id, "answer": question.answer, "window": window, "source": source,
                  "is_right": is_right, "probability": probability,
@@ -186,10 +187,11 @@ def _windows(context: Context) -> dict[str, range]:
     raise InputError("Option 'windows'", "'paper' or 'sliding'", repr(options.windows))
 
 
-def _scored(context: Context, token: int, piece: str, logits: Any) -> tuple[bool, float]:
+def _scored(context: Context, token: int, piece: str, cell: Cell) -> tuple[bool, float]:
     """Whether the arg-max token is right, and the probability of the right one."""
-    top = int(logits.argmax())
-    probability = float(logits.double().softmax(-1)[token])
+    assert cell.logits is not None
+    logits = cell.logits[0].double()
+    top, probability = int(logits.argmax()), float(logits.softmax(-1)[token])
     if not context.options.accepts_prefixes:
         return top == token, probability
     return piece.strip().startswith(context.vlm.to_single_str_token(top).strip()), probability

@@ -47,11 +47,19 @@ class LensQueue:
         top_k: how many of the best outputs to keep.
         groups: for each target the outputs whose probabilities are summed.
         memory: bytes to work with beside the model; at least one place is worked on at a time.
+        is_merged: whether the other groups stand as one output each where a group is ranked.
     """
 
-    def __init__(self, read_out: ReadOut, top_k: int, groups: Sequence[tuple[int, ...]], memory: int) -> None:
+    def __init__(
+        self,
+        read_out: ReadOut,
+        top_k: int,
+        groups: Sequence[tuple[int, ...]],
+        memory: int,
+        is_merged: bool = False,
+    ) -> None:
         self.read_out, self.memory = read_out, memory
-        self._reduced = Reduction(top_k, groups)
+        self._reduced = Reduction(top_k, groups, is_merged)
         self._waiting: list[tuple[Tensor, Awaited]] = []
         self._n_waiting = 0
 
@@ -93,6 +101,7 @@ def lens_statistics(
     top_k: int,
     groups: Sequence[tuple[int, ...]],
     memory: int,
+    is_merged: bool = False,
 ) -> LensStatistics:
     """What some states say, read out by themselves; see `LensQueue`."""
-    return LensQueue(read_out, top_k, groups, memory).put(states).statistics
+    return LensQueue(read_out, top_k, groups, memory, is_merged).put(states).statistics

@@ -16,7 +16,8 @@ class LensStatistics:
         top_ids: the most probable outputs, best first.
         top_probabilities: their probabilities.
         entropy: of the whole distribution, in nats.
-        target_ranks: 1 + the number of outputs outside a group that are more probable than the whole group.
+        target_ranks: 1 + the number of outputs outside a group that are more probable than the whole group; of
+            merged groups, every other group counts as one output.
         target_log_probabilities: of each group, natural logarithm.
     """
 
@@ -53,19 +54,24 @@ class Reduction:
     Args:
         top_k: how many of the best outputs to keep.
         groups: for each target the outputs whose probabilities are summed.
+        is_merged: whether the other groups stand as one output each where a group is ranked. They share no output.
     """
 
-    def __init__(self, top_k: int, groups: Sequence[tuple[int, ...]]) -> None:
-        self.top_k = top_k
+    def __init__(self, top_k: int, groups: Sequence[tuple[int, ...]], is_merged: bool = False) -> None:
+        self.top_k, self.is_merged = top_k, is_merged
         self._n_members = [len(group) for group in groups]
         self._members = torch.tensor([output for group in groups for output in group], dtype=torch.long)
 
     def __call__(self, logits: Float[Tensor, "place output"]) -> LensStatistics:
         """The statistics of some places. The logits are used up."""
         best = logits.topk(min(self.top_k, logits.shape[-1]), dim=-1)
-        summed = self._summed(logits)
-        # Counted in int32: to the default int64, torch on the CPU sums booleans ten times slower.
-        ranks = [1 + (logits > group).sum(dim=-1, keepdim=True, dtype=torch.int32) for group in summed]
+        members = self._members_of(logits)
+        summed = self._summed(members)
+        ranks = [1 + _n_above(logits, group) for group in summed]
+        if self.is_merged:
+            groups = torch.cat([logits.new_empty((len(logits), 0)), *summed], dim=-1)
+            pairs = zip(ranks, summed, strict=True)
+            ranks = [rank - _n_above(members, group) + _n_above(groups, group) for rank, group in pairs]
         highest = best.values[:, :1]
         shifted = logits.sub_(highest)  # in place, here and below: a large vocabulary is held as few times as possible
         probabilities = shifted.softmax(dim=-1)
@@ -81,11 +87,20 @@ class Reduction:
             torch.cat([empty, *(group - total for group in summed)], dim=-1),
         )
 
-    def _summed(self, logits: Float[Tensor, "place output"]) -> list[Float[Tensor, "place 1"]]:
+    def _members_of(self, logits: Float[Tensor, "place output"]) -> Float[Tensor, "place member"]:
+        """The logits of all groups' members, group by group."""
+        self._members = self._members.to(logits.device)
+        return logits.index_select(-1, self._members)
+
+    def _summed(self, members: Float[Tensor, "place member"]) -> list[Float[Tensor, "place 1"]]:
         """The logit of each group: of its members' probabilities together.
 
         It is never below that of the largest member, so that members never count as more probable than their group.
         """
-        self._members = self._members.to(logits.device)
-        members = logits.index_select(-1, self._members).split(self._n_members, dim=-1)
-        return [group.logsumexp(dim=-1, keepdim=True) for group in members]
+        return [group.logsumexp(dim=-1, keepdim=True) for group in members.split(self._n_members, dim=-1)]
+
+
+def _n_above(logits: Float[Tensor, "place output"], group: Float[Tensor, "place 1"]) -> Int[Tensor, "place 1"]:
+    """How many logits are larger than a group's."""
+    # Counted in int32: to the default int64, torch on the CPU sums booleans ten times slower.
+    return (logits > group).sum(dim=-1, keepdim=True, dtype=torch.int32)

@@ -1,7 +1,7 @@
 """The words that a lens is asked for, as groups of outputs."""
 
 import operator
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from vlm_lens.errors import InputError
@@ -48,6 +48,26 @@ def target_groups(targets: Any, n_outputs: int, id_of: Callable[[str], int], nam
     if repeated := [one for one in ids if ids.count(one) > 1]:
         raise InputError("Targets of the lens", "each once", f"{name_of(repeated[0])!r} {ids.count(repeated[0])} times")
     return {name_of(one): (one,) for one in ids}
+
+
+def check_apart(groups: Groups, names_of: Callable[[Sequence[int]], list[str]]) -> None:
+    """Groups that are merged, each into one output, have none in common.
+
+    Args:
+        groups: of outputs.
+        names_of: from outputs to their names.
+
+    Raises:
+        InputError: an output belongs to two of them.
+    """
+    owners: dict[int, str] = {}
+    for name, group in groups.items():
+        for output in group:
+            if output in owners:
+                got = f"{names_of([output])[0]!r} among those of {owners[output]!r} and of {name!r}"
+                advice = "Leave it to one of them, or rank each by itself with merges_targets=False."
+                raise InputError("Targets of the lens", "merged targets without a common alias", got, advice)
+            owners[output] = name
 
 
 def _several(value: Any) -> Iterable[Any]:

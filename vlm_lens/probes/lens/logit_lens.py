@@ -21,7 +21,7 @@ from vlm_lens.probes.answer import warn_of_unread_spelling
 from vlm_lens.probes.lens.lens_queue import Awaited, LensQueue
 from vlm_lens.probes.lens.lens_reading import LensReading
 from vlm_lens.probes.lens.lens_statistics import LensStatistics
-from vlm_lens.probes.lens.lens_targets import Groups, target_groups
+from vlm_lens.probes.lens.lens_targets import Groups, check_apart, target_groups
 from vlm_lens.probes.lens.read_out import CandidateReadOut, ReadOut, VocabularyReadOut
 from vlm_lens.probes.token_names import token_names
 
@@ -47,6 +47,9 @@ class LogitLens(Reader):
             from a name to its aliases, whose probabilities are summed before the sum is ranked among all other tokens.
             Rank 1 is the best; outputs that tie share the better rank. A warning names the other spelling (`"cat"`,
             `" cat"`) where only that is among the best of any state. For CLIP, names or numbers of candidates.
+        merges_targets: how a target is ranked: False among all tokens that are none of its own aliases, so that its
+            rank does not depend on what else is followed; True in a vocabulary in which the aliases of every target
+            are one token. Then no alias may belong to two targets.
         layers: "all"; "embed"; a layer, or what else means layers (a range, a list, `(0.5, 1.0)`, -1 for the last); a
             list may have "embed" in it.
         positions: which positions.
@@ -67,6 +70,7 @@ class LogitLens(Reader):
 
     top_k: int = 5
     targets: Any = None
+    merges_targets: bool = False
     layers: Any = "all"
     positions: Selector = "all"
     tower: Literal["decoder", "vision"] = "decoder"
@@ -247,7 +251,10 @@ class LogitLens(Reader):
 
     def _read_by(self, read_out: ReadOut, groups: Groups, names_of: Any, model: Any) -> "_Lens":
         last = max(self.states(model), key=lambda name: (model.hook_dict[name].layer(), name.endswith("post")))
-        return _Lens(LensQueue(read_out, self.top_k, list(groups.values()), self.memory), groups, names_of, last)
+        if self.merges_targets:
+            check_apart(groups, names_of)
+        queue = LensQueue(read_out, self.top_k, list(groups.values()), self.memory, self.merges_targets)
+        return _Lens(queue, groups, names_of, last)
 
 
 class LensRead(NamedTuple):
