@@ -1,0 +1,93 @@
+"""Pictures and maps of numbers in files: found by their stems, opened with errors that name them."""
+
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+from jaxtyping import Integer
+from PIL import Image, UnidentifiedImageError
+
+from vlm_lens.errors import InputError
+
+ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+"""How the names of pictures end, in small or capital letters."""
+
+_INTEGER_MODES = ("L", "P", "I", "I;16", "I;16B", "1")
+
+
+def pictures_in(folder: Path, endings: tuple[str, ...] = ENDINGS) -> Mapping[str, Path]:
+    """The pictures that lie in a folder, by their names without ending, in the order of these.
+
+    Raises:
+        InputError: no such folder, or two pictures that differ in their ending alone.
+    """
+    if not folder.is_dir():
+        raise InputError("Folder of pictures", "a folder", f"none at {str(folder)!r}")
+    found: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() not in endings or path.name.startswith("."):
+            continue
+        if path.stem in found:
+            got = f"{found[path.stem].name} and {path.name}"
+            raise InputError(f"Folder of pictures {str(folder)!r}", "each name once", got, "Take one away.")
+        found[path.stem] = path
+    return found
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """A picture as RGB, its pixels in memory.
+
+    Raises:
+        InputError: no such file, or no picture.
+    """
+    with _told(path):
+        return decode_rgb(path)
+
+
+def decode_rgb(file: Path | IO[bytes]) -> Image.Image:
+    """The same of a file or of bytes, with Pillow's own errors."""
+    with Image.open(file) as opened:
+        return opened.convert("RGB")
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Height and width of a picture in pixels, from its header alone.
+
+    Raises:
+        InputError: no such file, or no picture.
+    """
+    with _told(path), Image.open(path) as opened:
+        return opened.height, opened.width
+
+
+def read_integers(path: Path) -> Integer[np.ndarray, "height width"]:
+    """The numbers of a map with one integer a pixel: a TIFF, or a PNG of grey values or palette entries.
+
+    Raises:
+        InputError: no such file, a damaged one, or one with several numbers a pixel.
+    """
+    with _told(path), Image.open(path) as opened:
+        mode = opened.mode
+        if mode in _INTEGER_MODES:
+            return np.asarray(opened)
+    raise InputError(f"Map {str(path)!r}", "one whole number a pixel", f"a picture of mode {mode}")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    what = f"Picture {str(path)!r}"
+    try:
+        # Of a file that was cut off Pillow warns before it fails; the error says all there is to say.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    except FileNotFoundError:
+        raise InputError(what, "a file", "none there") from None
+    except UnidentifiedImageError:
+        raise InputError(what, "a picture", "a file of no format that Pillow knows") from None
+    except (OSError, SyntaxError, EOFError, ValueError) as error:
+        # A decoder says with a SyntaxError that a file of its format is damaged.
+        raise InputError(what, "a picture that can be read", str(error), "The file is damaged or cut off.") from error
