@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from vlm_lens.errors import InputError
+from vlm_lens.experiments.against_the_loop import AgainstTheLoop
 from vlm_lens.experiments.registry import experiment_named
 from vlm_lens.experiments.runs.folder import RunFolder
 from vlm_lens.experiments.runs.spec import RunSpec
@@ -17,6 +18,10 @@ from vlm_lens.experiments.summary import Summary, Table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
+
+
+COMPARED = "against_the_loop.json"
+AGREES = {True: "agrees", False: "does not agree", None: "cannot be said"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,11 +32,13 @@ class ExperimentResult:
         spec: what it was run of.
         rows: for each table the rows of all examples.
         folder: where it is kept; None where it is not.
+        compared: the first example's sweep against the plain loop, where that was asked for.
     """
 
     spec: RunSpec
     rows: Mapping[str, pd.DataFrame] = field(repr=False)
     folder: Path | None = None
+    compared: AgainstTheLoop | None = None
 
     @classmethod
     def load(cls, folder: str | Path) -> "ExperimentResult":
@@ -45,7 +52,8 @@ class ExperimentResult:
         if missing := found.missing(spec):
             got = f"{spec.n_shards - len(missing)} of {spec.n_shards} shards"
             raise InputError(f"Run in {folder}", "all shards", got, "Run the same command again: it goes on.")
-        return cls(spec, found.read_rows(spec), Path(folder))
+        kept = found.read_json(COMPARED)
+        return cls(spec, found.read_rows(spec), Path(folder), None if kept is None else AgainstTheLoop(**kept))
 
     @cached_property
     def found(self) -> Summary:
@@ -109,9 +117,21 @@ class ExperimentResult:
     def write(self, folder: RunFolder) -> None:
         """Write `summary.json` and the figures as HTML."""
         folder.write_json("summary.json", self.to_dict())
+        if self.compared is not None:
+            folder.write_json(COMPARED, self.compared.to_dict())
         for name in self.figures:
             file = f"figures/{name.replace(' ', '_')}.html"
             folder.write(file, self.plot(name).to_html(include_plotlyjs="cdn", full_html=True))
+
+    def told(self) -> str:
+        """Everything as plain text: tables in the paper's layout, findings, notes."""
+        found = self.found
+        parts = [repr(self)]
+        for name, table in found.tables.items():
+            parts.append(f"{name}: {table.caption}\n{table.layout.to_string()}")
+        parts += [f"{AGREES[one.agrees]}: {one.claim}\n  {one.told}" for one in found.findings]
+        parts += [f"note: {note}" for note in found.notes]
+        return "\n\n".join([*parts, *([str(self.compared)] if self.compared is not None else [])])
 
     def _table(self, name: str | None) -> Table:
         names = self.tables
@@ -128,9 +148,9 @@ class ExperimentResult:
         parts = [f"<b>{escape(repr(self))}</b>"]
         for table in self.found.tables.values():
             parts.append(f"<p>{escape(table.caption)}</p>{table.layout.to_html()}")
-        told = {True: "agrees", False: "does not agree", None: "cannot be said"}
         findings = "".join(
-            f"<li>{escape(one.claim)} <b>{told[one.agrees]}</b>: {escape(one.told)}</li>" for one in self.found.findings
+            f"<li>{escape(one.claim)} <b>{AGREES[one.agrees]}</b>: {escape(one.told)}</li>"
+            for one in self.found.findings
         )
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.found.notes)
         return "".join([*parts, f"<ul>{findings}</ul>", f"<ul>{notes}</ul>"])

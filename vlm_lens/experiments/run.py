@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 from vlm_lens.data import Dataset, open_data
 from vlm_lens.errors import InputError
 from vlm_lens.estimates.identity import hash_of, name_of, preprocessing_of
+from vlm_lens.experiments.against_the_loop import against_the_loop
 from vlm_lens.experiments.context import Context
 from vlm_lens.experiments.registry import experiment_named
 from vlm_lens.experiments.result import ExperimentResult
@@ -33,6 +34,7 @@ def run_experiment(
     seed: int = 0,
     workers: int = 1,
     engine: Engine | None = None,
+    compares: bool = False,
     shows_progress: bool = True,
     **options: Any,
 ) -> ExperimentResult:
@@ -51,6 +53,7 @@ def run_experiment(
         seed: of everything that is drawn by chance.
         workers: processes, each with a model of its own, on a GPU each where there are GPUs.
         engine: who runs the shards, in the place of `workers`.
+        compares: whether the first example's sweep is held against the plain loop, and both are timed.
         shows_progress: a bar over the examples, with rate and time left.
         options: of the experiment, in the place of the preset's.
 
@@ -100,8 +103,9 @@ def run_experiment(
             experiment.prepare(context)
             hold(spec, context)
             runs = engine or (in_turn if workers == 1 else Workers(workers))
+            compared = against_the_loop(experiment, context) if compares else None
             _run_missing(spec, folder, runs, shows_progress)
-            result = ExperimentResult(spec, folder.read_rows(spec), None if out is None else folder.path)
+            result = ExperimentResult(spec, folder.read_rows(spec), None if out is None else folder.path, compared)
             if out is not None:
                 result.write(folder)
     return result

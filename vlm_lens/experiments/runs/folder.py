@@ -141,6 +141,11 @@ class RunFolder:
         """Write JSON in one step."""
         return self.write(name, json.dumps(value, indent=1))
 
+    def read_json(self, name: str) -> Any:
+        """What `write_json` wrote; None where it did not."""
+        file = self.path / name
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+
     def _shard(self, shard: int) -> Path:
         return self.path / "rows" / f"{shard:06d}"
 

@@ -7,6 +7,7 @@ specification (once in a process), makes the rows, and writes them in one step. 
 import gc
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from vlm_lens.experiments.experiment import Experiment
 from vlm_lens.experiments.registry import experiment_named
 from vlm_lens.experiments.runs.folder import RunFolder
 from vlm_lens.experiments.runs.spec import RunSpec
+
+MOST_MEMORY, LEAST_MEMORY = 2 << 30, 32 << 20
+"""Bytes that a sweep is given when memory first runs out, and the fewest."""
 
 _contexts: dict[tuple[str, str | None], Context] = {}
 
@@ -79,7 +83,7 @@ def hold(spec: RunSpec, context: Context) -> None:
 
 
 def rows_of(experiment: Experiment, context: Context, examples: Sequence[Example]) -> Mapping[str, list[Any]]:
-    """The rows of some examples; where memory runs out, of half as many at a time, which is said.
+    """The rows of some examples; where memory runs out, of half as many at a time, then in smaller sweeps, which is said.
 
     Raises:
         InputError: a single example needs more memory than there is.
@@ -89,7 +93,9 @@ def rows_of(experiment: Experiment, context: Context, examples: Sequence[Example
     except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        if len(examples) == 1:
+        if len(examples) == 1 and _can_shrink(context):
+            pass
+        elif len(examples) == 1:
             advice = "Load it in half precision, on a larger device, or spread it with device='auto'."
             raise InputError(f"Example {examples[0].id!r}", "as much memory as it needs", str(error), advice) from error
         told = str(error).split("\n")[0]
@@ -97,10 +103,19 @@ def rows_of(experiment: Experiment, context: Context, examples: Sequence[Example
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if len(examples) == 1:
+        less = (context.memory or MOST_MEMORY) // 2
+        warnings.warn(f"Out of memory with one example ({told}); a sweep now takes {less >> 20} MiB.", stacklevel=2)
+        return rows_of(experiment, replace(context, memory=less), examples)
     half = len(examples) // 2
     warnings.warn(f"Out of memory with {len(examples)} examples ({told}); going on with {half}.", stacklevel=2)
     first, second = (rows_of(experiment, context, part) for part in (examples[:half], examples[half:]))
     return {name: [*first.get(name, ()), *second.get(name, ())] for name in {**first, **second}}
+
+
+def _can_shrink(context: Context) -> bool:
+    """Whether a sweep can be given half of the memory it has."""
+    return (context.memory or MOST_MEMORY) // 2 >= LEAST_MEMORY
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,19 +1,12 @@
-"""The commands: `python -m vlm_lens report IMAGE --prompt ...` and `python -m vlm_lens demo`."""
+"""`python -m vlm_lens report IMAGE --prompt ...` and `python -m vlm_lens demo`."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from vlm_lens.errors import InputError, VlmLensError
-
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    help="See inside a vision-language model.",
-)
+from vlm_lens.cli.app import app
+from vlm_lens.errors import InputError
 
 BUNDLED = "the bundled model"
 
@@ -111,12 +104,3 @@ def parse_layers(text: str) -> tuple[int, ...]:
     if not layers:
         raise InputError("--layers", "ranges whose first layer is not above the last", repr(text))
     return tuple(layers)
-
-
-def main() -> None:
-    """Runs a command; an error of this package is one line and exit code 2."""
-    try:
-        app()
-    except VlmLensError as error:
-        typer.echo(" ".join(f"error: {error}".split()), err=True)
-        raise SystemExit(2) from None
