@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from PIL import Image
 
 from vlm_lens.errors import InputError
@@ -21,6 +21,8 @@ class Annotation:
         read_mask: reads its pixels, `[height width]`, True on the object.
         read_parts: reads the pixels of each of its parts, by the part's name; empty where there are none.
         is_crowd: several of a kind under one mask.
+        read_polygons: reads the corners of its outlines as the dataset drew them, each `[corner 2]` with x and y in
+            pixels; none where it is no polygon. The mask is made of them; they are for procedures that work on corners.
     """
 
     category: str
@@ -28,6 +30,12 @@ class Annotation:
     read_mask: Callable[[], Bool[np.ndarray, "height width"]] = field(repr=False)
     read_parts: Callable[[], Mapping[str, Bool[np.ndarray, "height width"]]] = field(default=dict, repr=False)
     is_crowd: bool = False
+    read_polygons: Callable[[], tuple[Float[np.ndarray, "corner 2"], ...]] = field(default=tuple, repr=False)
+
+    @property
+    def polygons(self) -> tuple[Float[np.ndarray, "corner 2"], ...]:
+        """The corners of its outlines, read anew."""
+        return self.read_polygons()
 
     @property
     def mask(self) -> Bool[np.ndarray, "height width"]:
