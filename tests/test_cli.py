@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from vlm_lens import cli
+from vlm_lens.cli import report
 from vlm_lens.demo.architecture import build_processor, new_llava
 from vlm_lens.demo.examples import example_scenes
 from vlm_lens.demo.text import corpus
@@ -103,9 +104,9 @@ def test_a_prompt_is_no_option_of_demo(monkeypatch: pytest.MonkeyPatch, capsys: 
 @pytest.mark.parametrize("text", ["", ",", "1-", "-1", "3-1", "a", "1.5"])
 def test_layers_that_are_no_numbers_are_refused(text: str) -> None:
     with pytest.raises(InputError, match="--layers"):
-        cli.parse_layers(text)
+        report.parse_layers(text)
 
 
 def test_examples_in_the_docstrings_hold() -> None:
-    results = doctest.testmod(cli)
+    results = doctest.testmod(report)
     assert results.attempted > 0 and results.failed == 0

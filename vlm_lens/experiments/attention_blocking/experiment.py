@@ -211,7 +211,7 @@ def _findings(change: pd.DataFrame, accuracy: pd.DataFrame) -> tuple[Finding, ..
     findings = [
         Finding(
             "Blocking the object from the last position hurts most in mid-late layers (section 4.2, table 2).",
-            bool(late.value < 0 and late.value == min(one.value for one in windows.values())),
+            bool(late.high < early.low and late.value == min(one.value for one in windows.values())),
             "Change of the right answer's probability by window: "
             + ", ".join(f"{name} {told(one)}" for name, one in windows.items()) + f"; N = {early.n}.",
         ),

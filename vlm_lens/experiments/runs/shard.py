@@ -83,7 +83,9 @@ def hold(spec: RunSpec, context: Context) -> None:
 
 
 def rows_of(experiment: Experiment, context: Context, examples: Sequence[Example]) -> Mapping[str, list[Any]]:
-    """The rows of some examples; where memory runs out, of half as many at a time, then in smaller sweeps, which is said.
+    """The rows of some examples; where memory runs out, of half as many at a time, then in smaller sweeps.
+
+    A warning says so each time.
 
     Raises:
         InputError: a single example needs more memory than there is.
