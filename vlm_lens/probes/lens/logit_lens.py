@@ -47,9 +47,6 @@ class LogitLens(Reader):
             from a name to its aliases, whose probabilities are summed before the sum is ranked among all other tokens.
             Rank 1 is the best; outputs that tie share the better rank. A warning names the other spelling (`"cat"`,
             `" cat"`) where only that is among the best of any state. For CLIP, names or numbers of candidates.
-        merges_targets: how a target is ranked: False among all tokens that are none of its own aliases, so that its
-            rank does not depend on what else is followed; True in a vocabulary in which the aliases of every target
-            are one token. Then no alias may belong to two targets.
         layers: "all"; "embed"; a layer, or what else means layers (a range, a list, `(0.5, 1.0)`, -1 for the last); a
             list may have "embed" in it.
         positions: which positions.
@@ -58,6 +55,9 @@ class LogitLens(Reader):
             [candidate d_embed].
         memory: bytes of the lens's own tensors at once, beside model and result; places are read so many at a time. A
             library's kernels take buffers of their own besides (benchmarks/lens_memory.py has the whole).
+        merges_targets: how a target is ranked: False among all tokens that are none of its own aliases, so that its
+            rank does not depend on what else is followed; True in a vocabulary in which the aliases of every target
+            are one token. Then no alias may belong to two targets.
 
     Source: nostalgebraist, "interpreting GPT: the logit lens", 2020; over patches of pictures, Neo et al., "Towards
     Interpreting Visual Information Processing in Vision-Language Models", 2024.
@@ -70,12 +70,12 @@ class LogitLens(Reader):
 
     top_k: int = 5
     targets: Any = None
-    merges_targets: bool = False
     layers: Any = "all"
     positions: Selector = "all"
     tower: Literal["decoder", "vision"] = "decoder"
     candidates: str | Sequence[str] | Candidates | Tensor | None = None
     memory: int = 256 * MEBIBYTE
+    merges_targets: bool = False
 
     is_local: ClassVar[bool] = True
 
