@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "layout": set(),
     "metrics": set(),
     "inputs": {"layout"},
-    "data": {"layout", "demo"},
+    "data": {"layout", "demo", "inputs"},
     "model": {"layout", "inputs", "_tl"},
     "attachments": {"model", "inputs", "layout", "_tl"},
     "recompute": {"attachments", "model", "inputs", "layout", "_tl"},

@@ -16,7 +16,7 @@ class Step:
         name: what it keeps: "at most 3 annotations".
         n_before: examples before it.
         n_after: examples behind it.
-        n_targets_before: objects that the experiment is about, before it; None where the filter looks at pictures alone.
+        n_targets_before: objects that the experiment is about, before it; None where it looks at pictures alone.
         n_targets_after: the same, behind it.
     """
 
@@ -72,7 +72,7 @@ class Dataset(Sequence[Example]):
     def about(self, name: str, keeps: Callable[[Example, Annotation], bool]) -> "Dataset":
         """The examples with those of their targets that a filter keeps; without any left, an example is dropped.
 
-        An example keeps all its annotations: a picture with one cat and two dogs stays one after the dogs are no target.
+        An example keeps all its annotations: a picture of a cat and two dogs stays one when the dogs are no target.
 
         Args:
             name: what it keeps, in words.

@@ -7,12 +7,14 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from vlm_lens.data.coco import read_coco
 from vlm_lens.data.dataset import Dataset
 from vlm_lens.data.scenes import read_scenes
 from vlm_lens.errors import InputError
 
 READERS: Mapping[str, Callable[..., Dataset]] = {
     "scenes": read_scenes,
+    "coco": read_coco,
 }
 """The formats. A reader's first parameter is where the data lie; the bundled scenes lie nowhere."""
 
