@@ -1,8 +1,8 @@
 """Scenes written as Pascal Panoptic Parts ships its labels: one int32 TIFF a picture.
 
 A pixel's uid holds, from the left, a semantic id (sid, up to 2 digits), an instance id (iid, 3)
-and a part id (pid, 2): 93 is a tree, 7001 the first car, 1001006 the muzzle of the first cow. The
-part id 0 is void: 1001000 is a pixel of the cow that belongs to no part. The uid 0 is unlabelled.
+and a part id (pid, 2): 93 is a tree, 7001 the first car, 1000106 the muzzle of the first cow. The
+part id 0 is void: 1000100 is a pixel of the cow that belongs to no part. The uid 0 is unlabelled.
 
 Source: Meletis et al. 2020, Cityscapes-Panoptic-Parts and PASCAL-Panoptic-Parts datasets for scene
 understanding, arXiv 2004.07944.
