@@ -1,7 +1,7 @@
 """Pictures and maps of numbers in files: found by their stems, opened with errors that name them."""
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -76,6 +76,24 @@ def read_integers(path: Path) -> Integer[np.ndarray, "height width"]:
     raise InputError(f"Map {str(path)!r}", "one whole number a pixel", f"a picture of mode {mode}")
 
 
+def check_each_has(what: str, missing: str, owners: str, stems: Collection[str], found: Collection[str]) -> None:
+    """Refuse a folder where something that comes in pairs stands alone.
+
+    Args:
+        what: the folder, for the error.
+        missing: what each must have: "picture".
+        owners: what they are: "label".
+        stems: the names of the owners.
+        found: the names of what they must have.
+
+    Raises:
+        InputError: with the first that has none, and how many.
+    """
+    lonely = set(stems) - set(found)
+    if lonely:
+        raise InputError(what, f"a {missing} for each {owners}", f"none for {min(lonely)!r} ({len(lonely)} in all)")
+
+
 @contextmanager
 def _told(path: Path) -> Iterator[None]:
     what = f"Picture {str(path)!r}"
@@ -87,7 +105,7 @@ def _told(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise InputError(what, "a file", "none there") from None
     except UnidentifiedImageError:
-        raise InputError(what, "a picture", "a file of no format that Pillow knows") from None
+        raise InputError(what, "a picture", "a file of no format that Pillow knows, or cut off") from None
     except (OSError, SyntaxError, EOFError, ValueError) as error:
         # A decoder says with a SyntaxError that a file of its format is damaged.
         raise InputError(what, "a picture that can be read", str(error), "The file is damaged or cut off.") from error

@@ -13,7 +13,7 @@ from vlm_lens.data.example import Annotation, Example
 from vlm_lens.data.fingerprint import fingerprint_of
 from vlm_lens.data.panoptic_parts.classes import CLASSES, NAMES, PartNames
 from vlm_lens.data.panoptic_parts.uids import split_uids
-from vlm_lens.data.picture_files import pictures_in, read_integers, read_rgb, size_of
+from vlm_lens.data.picture_files import check_each_has, pictures_in, read_integers, read_rgb, size_of
 from vlm_lens.errors import InputError
 
 _VOC = ("JPEGImages", "VOCdevkit/VOC2010/JPEGImages")
@@ -53,9 +53,10 @@ def read_panoptic_parts(
     place = Path(folder)
     labels = pictures_in(place / "labels" / split, (".tif", ".tiff"))
     pictures = pictures_in(_picture_folder(place, split, images))
+    what = f"Panoptic Parts {folder!r} {split}"
     if images is None and (place / "images" / split).is_dir():
-        _check_pairs(place, split, set(pictures) - set(labels), "label")
-    _check_pairs(place, split, set(labels) - set(pictures), "picture")
+        check_each_has(what, "label", "picture", pictures, labels)
+    check_each_has(what, "picture", "label", labels, pictures)
     found = [_example(stem, pictures[stem], labels[stem], parts) for stem in list(labels)[:limit]]
     known = [parts, [[one.id, one.size, digest] for one, digest in found]]
     name = f"panoptic-parts {folder} {split}" + ("" if parts == "paper" else f" parts={parts}")
@@ -70,13 +71,6 @@ def _picture_folder(place: Path, split: str, images: str | None) -> Path:
     raise InputError(
         "Pictures of Panoptic Parts", f"a folder {' or '.join(map(str, tried))}", "none", "Give images=FOLDER."
     )
-
-
-def _check_pairs(place: Path, split: str, lonely: set[str], missing: str) -> None:
-    if lonely:
-        what = f"Panoptic Parts {str(place)!r} {split}"
-        got = f"none for {min(lonely)!r} ({len(lonely)} in all)"
-        raise InputError(what, f"a {missing} for each {'label' if missing == 'picture' else 'picture'}", got)
 
 
 def _example(stem: str, picture: Path, label: Path, names: PartNames) -> tuple[Example, str]:
