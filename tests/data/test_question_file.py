@@ -41,10 +41,10 @@ def test_json_and_csv_say_the_same(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("a.json", "[{", "expected JSON, got Invalid JSON: EOF while parsing an object at line 1 column 2"),
+        ("a.json", "[{", "expected JSON, got Expecting property name .* line 1 column 3"),
         ("a.json", '[{"image_id": 7, "question": "Q?"}]', "at 0.answer: Field required"),
         ("a.json", '[{"image_id": 7, "question": "", "answer": "A"}]', "at 0.question: String should have at least 1"),
-        ("a.json", '{"7": "Q?"}', "at the whole: Input should be a valid array"),
+        ("a.json", '{"7": "Q?"}', "at the whole: Input should be a valid list"),
         ("a.csv", "image_id,question,answer\n7,What, again?,A\n", "expected 3 columns, got 4 in line 2"),
         ("a.csv", "image_id,question,answer\n7,Q?,A\n8,Q?,\n", "in line 3, answer: Field required"),
         ("a.csv", 'image_id,question,answer\n7,"Q?,A\n', "expected comma-separated values"),

@@ -47,7 +47,7 @@ def read_questions(path: Path) -> Mapping[str, tuple[Question, ...]]:
     content = read_bytes(path, WHAT)
     match path.suffix.lower():
         case ".json":
-            rows = parse_json(content, _ROWS.validate_json, path, WHAT)
+            rows = parse_json(content, _ROWS.validate_python, path, WHAT)
         case ".csv":
             rows = _csv_rows(content, path)
         case ending:

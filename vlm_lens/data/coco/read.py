@@ -13,7 +13,7 @@ from vlm_lens.data.coco.segmentation import decode_mask, mask_area
 from vlm_lens.data.dataset import Dataset
 from vlm_lens.data.example import Annotation, Example, Question
 from vlm_lens.data.fingerprint import fingerprint_of
-from vlm_lens.data.json_records import parse_json, read_bytes
+from vlm_lens.data.json_records import many_objects, parse_json, read_bytes
 from vlm_lens.data.question_file import read_questions
 from vlm_lens.errors import InputError
 from vlm_lens.inputs.images import open_image
@@ -54,13 +54,13 @@ def read_coco(
     captions_file = _captions_file(folder, instances_file, split, captions)
     content = read_bytes(instances_file, "COCO annotations")
     known = [_digest(content)]
-    found = parse_json(content, _INSTANCES.validate_json, instances_file, "COCO annotations")
+    found = parse_json(content, _INSTANCES.validate_python, instances_file, "COCO annotations")
     check_fit(found, instances_file)
     said: dict[Id, list[str]] = defaultdict(list)
     if captions_file is not None:
         content = read_bytes(captions_file, "COCO captions")
         known.append(_digest(content))
-        for one in parse_json(content, _CAPTIONS.validate_json, captions_file, "COCO captions").annotations:
+        for one in parse_json(content, _CAPTIONS.validate_python, captions_file, "COCO captions").annotations:
             said[one.image_id].append(one.caption)
     asked: Mapping[str, tuple[Question, ...]] = {}
     if questions is not None:
@@ -70,7 +70,8 @@ def read_coco(
     pictures = _picture_folder(folder, split)
     if check:
         _check_files(found, pictures)
-    examples = _examples(found, pictures, said, asked)
+    with many_objects():
+        examples = _examples(found, pictures, said, asked)
     return Dataset(f"coco {folder} {split}", fingerprint_of(known), examples)
 
 
