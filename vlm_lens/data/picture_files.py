@@ -1,10 +1,10 @@
 """Pictures and maps of numbers in files: found by their stems, opened with errors that name them."""
 
+import io
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from jaxtyping import Integer
@@ -43,13 +43,21 @@ def read_rgb(path: Path) -> Image.Image:
     Raises:
         InputError: no such file, or no picture.
     """
-    with _told(path):
-        return decode_rgb(path)
+    with _told(path), Image.open(path) as opened:
+        return opened.convert("RGB")
 
 
-def decode_rgb(file: Path | IO[bytes]) -> Image.Image:
-    """The same of a file or of bytes, with Pillow's own errors."""
-    with Image.open(file) as opened:
+def decode_rgb(content: bytes, name: str) -> Image.Image:
+    """The same of a picture's bytes.
+
+    Args:
+        content: as they would stand in a file.
+        name: what they are called in an error.
+
+    Raises:
+        InputError: the bytes are no picture.
+    """
+    with _told(name), Image.open(io.BytesIO(content)) as opened:
         return opened.convert("RGB")
 
 
@@ -95,7 +103,7 @@ def check_each_has(what: str, missing: str, owners: str, stems: Collection[str],
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _told(path: Path | str) -> Iterator[None]:
     what = f"Picture {str(path)!r}"
     try:
         # Of a file that was cut off Pillow warns before it fails; the error says all there is to say.
