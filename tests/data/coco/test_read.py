@@ -77,6 +77,13 @@ def test_instances_beside_a_folder_of_pictures_are_read(tmp_path: Path) -> None:
     assert (crowd.mask.sum(), crowd.area) == (4, 5)  # the file says another one
 
 
+def test_the_corners_of_a_polygon_are_kept_and_run_lengths_have_none(tmp_path: Path) -> None:
+    polygon, crowd = read_coco(write(tmp_path))[0].annotations
+    (corners,) = polygon.polygons
+    assert corners.tolist() == [[1, 1], [3, 1], [3, 3], [1, 3]]
+    assert crowd.polygons == ()
+
+
 def test_a_picture_without_annotations_is_an_example_without_any(tmp_path: Path) -> None:
     assert read_coco(write(tmp_path))[1].annotations == ()
 

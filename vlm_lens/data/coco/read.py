@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import TypeAdapter
 
 from vlm_lens.data.coco.records import Captions, Id, Instance, Instances, Picture, check_fit
-from vlm_lens.data.coco.segmentation import decode_mask, mask_area
+from vlm_lens.data.coco.segmentation import decode_mask, mask_area, outlines
 from vlm_lens.data.dataset import Dataset
 from vlm_lens.data.example import Annotation, Example, Question
 from vlm_lens.data.fingerprint import fingerprint_of
@@ -99,7 +99,8 @@ def _annotation(found: Instance, category: str, picture: Picture) -> Annotation:
     what = f"annotation {found.id!r} of picture {picture.id!r}"
     mask = (found.segmentation, picture.height, picture.width, what)
     area = mask_area(*mask) if found.area is None else found.area
-    return Annotation(category, area, partial(decode_mask, *mask), is_crowd=found.iscrowd)
+    read_polygons = partial(outlines, found.segmentation, what)
+    return Annotation(category, area, partial(decode_mask, *mask), is_crowd=found.iscrowd, read_polygons=read_polygons)
 
 
 def _instances_file(folder: Path, split: str, given: str | Path | None) -> Path:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from einops import rearrange
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float, Int64
 from pycocotools import mask as from_polygons
 
 from vlm_lens.errors import InputError
@@ -44,6 +44,21 @@ def mask_area(segmentation: Any, height: int, width: int, what: str) -> float:
         InputError: see `run_lengths`.
     """
     return float(run_lengths(segmentation, height, width, what)[1::2].sum())
+
+
+def outlines(segmentation: Any, what: str) -> tuple[Float[np.ndarray, "corner 2"], ...]:
+    """The corners of a mask's polygons, x and y in pixels; none of a mask that is run lengths.
+
+    Args:
+        segmentation: in one of the three forms.
+        what: whose mask it is, for the error.
+
+    Raises:
+        InputError: a polygon that is none.
+    """
+    if not isinstance(segmentation, list):
+        return ()
+    return tuple(np.asarray(_corners(polygon, what), np.float64).reshape(-1, 2) for polygon in segmentation)
 
 
 def run_lengths(segmentation: Any, height: int, width: int, what: str) -> Int64[np.ndarray, " run"]:
