@@ -22,6 +22,7 @@ from vlm_lens import (
     IntegratedGradients,
 )
 from vlm_lens.errors import EmptySelectionError, HookError, InputError, PositionError, VlmLensError
+from vlm_lens.probes.answer import Contrast
 from vlm_lens.probes.attribution.quadrature import quadrature
 
 FOR, AGAINST = 40, 77
@@ -297,3 +298,17 @@ def test_results_are_drawn_over_the_picture() -> None:
     assert found.plot().layout.images and found.plot("absolute", region=found.top(4)).layout.shapes
     text = GradientTimesInput(" Yes", hook="hook_embed", positions="all")
     assert demo.run("Is it a cat?", text)[text].plot().data
+
+
+def test_a_contrast_is_explained_as_it_is_a_token_that_no_model_says_too() -> None:
+    vlm = HookedVLM.demo()
+    inputs = vlm.prepare(np.full((96, 96, 3), 90, np.uint8), "Is there a cat in this image?")
+    begins, yes = vlm.tokenizer.bos_token_id, vlm.to_single_token(" Yes")
+    named, same, of_start = GradientTimesInput(" Yes"), GradientTimesInput(Contrast((yes,))), Contrast((begins,))
+    explains_start = GradientTimesInput(of_start)
+    run = vlm.run(inputs, named, same, explains_start)
+    np.testing.assert_array_equal(run[same].signed, run[named].signed)
+    assert run[explains_start].answer[0] == pytest.approx(float(run.logits[0, -1, begins]), rel=1e-5)
+    assert not np.allclose(run[explains_start].signed, run[named].signed)
+    with pytest.raises(InputError, match="begins or fills a text"):
+        vlm.run(inputs, GradientTimesInput(begins))

@@ -12,9 +12,6 @@ from torch import Tensor
 
 from vlm_lens.errors import HookError, InputError, PositionError
 
-Target = str | int | Iterable[str | int] | Mapping[int, Any] | None
-"""A token as a string or id, several whose mean logit counts, `{row: target}`, or None: what the model itself says."""
-
 
 @dataclass(frozen=True)
 class Contrast:
@@ -44,14 +41,24 @@ class Contrast:
         return f"{plus} - {minus}" if minus else plus
 
 
+Target = str | int | Iterable[str | int] | Mapping[int, Any] | Contrast | None
+"""A token as a string or id, several whose mean logit counts, `{row: target}`, a `Contrast`, or None: what the model
+itself says."""
+
+
 def contrasts_of(model: Any, target: Target, against: Target, n_rows: int) -> tuple[Contrast, ...]:
     """What is explained in each row.
+
+    A `Contrast` is taken as it is in every row, tokens that no model says among them: an experiment that repeats a
+    published mistake explains the token that begins every text.
 
     Raises:
         InputError: a text that is several tokens (with the pieces), an id outside the vocabulary, the token that
             begins every text, or a target that is also counted against.
         PositionError: `{row: target}` for other rows than there are.
     """
+    if isinstance(target, Contrast):
+        return (target,) * n_rows
     plus, minus = (_by_row(model, one, n_rows) for one in (target, against))
     for ids, others in zip(plus, minus, strict=True):
         if set(ids) & set(others):
