@@ -9,12 +9,16 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from vlm_lens.data.coco import read_coco
 from vlm_lens.data.dataset import Dataset
+from vlm_lens.data.masked_pictures import read_masked_pictures
+from vlm_lens.data.picture_folder import read_pictures
 from vlm_lens.data.scenes import read_scenes
 from vlm_lens.errors import InputError
 
 READERS: Mapping[str, Callable[..., Dataset]] = {
     "scenes": read_scenes,
     "coco": read_coco,
+    "pictures": read_pictures,
+    "masks": read_masked_pictures,
 }
 """The formats. A reader's first parameter is where the data lie; the bundled scenes lie nowhere."""
 
