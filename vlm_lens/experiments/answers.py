@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_lens.experiments.options import Options, option
 from vlm_lens.hooked_vlm import HookedVLM
+from vlm_lens.metrics.first_token import begins_answer
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,27 @@ def beginning_of(vlm: HookedVLM, word: str, behind: str = "It is a") -> Beginnin
 
 
 @dataclass(frozen=True)
+class AnsweredOptions(Options):
+    """What can be chosen where the model is asked for an object and its next token is read."""
+
+    task: str = option("", "which of the data's questions are asked; '' for any whose answer is an object")
+    token_rule: str = option(
+        "words",
+        "how the answer's first token is right: 'words' for its first word or piece, 'prefix' for any token that this "
+        "piece begins with",
+        paper="prefix",
+        quirk="The answer's first piece must begin with the stripped arg-max token: an empty token, or a single "
+        "letter, counts as right. By default the token must be the answer's first word, in either number, or exactly "
+        "that piece.",
+    )
+
+
+@dataclass(frozen=True)
 class Said:
     """What a model says of an answer.
 
     Attributes:
-        is_right: whether its likeliest token is the answer's.
+        is_right: whether its likeliest token begins the answer.
         probability: of the answer's first token.
         token: the likeliest token, as text.
     """
@@ -57,26 +75,29 @@ class Said:
     token: str
 
 
-def said_of(vlm: HookedVLM, logits: Float[Tensor, " d_vocab"], answer: Beginning, accepts_prefixes: bool) -> Said:
-    """Whether the likeliest token is the answer's first piece, and how likely that piece is.
+def said_of(vlm: HookedVLM, logits: Float[Tensor, " d_vocab"], word: str, answer: Beginning, rule: str) -> Said:
+    """Whether the likeliest token begins an answer, and how likely the answer's first piece is.
 
     Args:
         vlm: whose logits these are.
         logits: at the position that the answer follows.
-        answer: the answer.
-        accepts_prefixes: count any token that the first piece begins with, spaces aside, an empty one too: the scoring
-            in the code of Neo et al. 2024.
+        word: the answer: "cat".
+        answer: how the tokenizer begins it there.
+        rule: "words" or "prefix", see `begins_answer`.
+
+    Raises:
+        InputError: another rule.
 
     Example:
         >>> import torch
         >>> vlm = HookedVLM.demo()
         >>> says_c = torch.zeros(vlm.cfg.d_vocab).index_fill(0, torch.tensor([vlm.to_single_token("c")]), 9.0)
-        >>> [said_of(vlm, says_c, beginning_of(vlm, "cat"), accepts_prefixes).is_right for accepts_prefixes in (0, 1)]
+        >>> cat = beginning_of(vlm, "cat")
+        >>> [said_of(vlm, says_c, "cat", cat, rule).is_right for rule in ("words", "prefix")]
         [False, True]
     """
     logits = logits.double()
     top, probability = int(logits.argmax()), float(logits.softmax(-1)[answer.token])
-    told = vlm.to_single_str_token(top)
-    if accepts_prefixes:
-        return Said(answer.pieces[0].strip().startswith(told.strip()), probability, told)
-    return Said(top == answer.token, probability, told)
+    token = vlm.to_single_str_token(top)
+    is_right = begins_answer(token, word, answer.pieces[0], rule)
+    return Said(is_right, probability, token)

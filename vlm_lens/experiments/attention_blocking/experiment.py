@@ -7,14 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from vlm_lens.data import Dataset, Example
+from vlm_lens.data import Dataset, Example, Question
 from vlm_lens.errors import InputError
-from vlm_lens.experiments.answers import beginning_of
+from vlm_lens.experiments.answers import AnsweredOptions, Beginning, Said, beginning_of, said_of
 from vlm_lens.experiments.attention_blocking.windows import NAMES, paper_windows, sliding_windows
 from vlm_lens.experiments.context import Context
 from vlm_lens.experiments.experiment import Experiment, Grid, Rows
 from vlm_lens.experiments.object_questions import object_question, with_object_question
-from vlm_lens.experiments.options import Options, option
+from vlm_lens.experiments.options import option
 from vlm_lens.experiments.over_pictures import differences, means
 from vlm_lens.experiments.prompts import asked
 from vlm_lens.experiments.summary import Finding, Summary, Table, laid_out
@@ -30,10 +30,9 @@ SOURCES = (OBJECT, OBJECT_1, OBJECT_2, REST, TO_ROW, ROWS_TO_ROW)
 
 
 @dataclass(frozen=True)
-class AttentionBlockingOptions(Options):
+class AttentionBlockingOptions(AnsweredOptions):
     """What can be chosen."""
 
-    task: str = option("on", "which of the data's questions are asked; their answer is an object")
     answer_prefix: str = option("It is a", "how the answer begins")
     windows: str = option("paper", "'paper' for its six windows, 'sliding' for every window of `width` layers")
     width: int = option(10, "layers in a sliding window")
@@ -43,13 +42,6 @@ class AttentionBlockingOptions(Options):
         paper=True,
         quirk="An object that reaches into the last row of patches is blocked there from itself as well, which is no "
         "flow into that row; by default its own patches stay visible to it.",
-    )
-    accepts_prefixes: bool = option(
-        False,
-        "whether any token that the answer's first piece begins with is right",
-        paper=True,
-        quirk="The answer's first piece must begin with the stripped arg-max token: an empty token, or a single "
-        "letter, counts as right. By default the token must be that piece.",
     )
     among_right: bool = option(
         True, "whether figures are over the pictures that are answered right when nothing is blocked"
@@ -103,17 +95,20 @@ class AttentionBlocking(Experiment):
         answer = beginning_of(vlm, question.answer, options.answer_prefix)
         grid = self.grid(context, example)
         found = context.sweep(grid)
-        score = partial(_scored, context, answer.token, answer.pieces[0])
-        clean_right, clean_probability = score(found.clean)
+        clean = self._said(context, question, answer, found.clean)
         rows = []
         for (window, source), cell in zip(grid.conditions, found, strict=True):
-            is_right, probability = score(cell)
+            said = self._said(context, question, answer, cell)
             rows.append(
                 {"example": example.id, "answer": question.answer, "window": window, "source": source,
-                 "is_right": is_right, "probability": probability,
-                 "clean_is_right": clean_right, "clean_probability": clean_probability}
+                 "is_right": said.is_right, "probability": said.probability, "token": said.token,
+                 "clean_is_right": clean.is_right, "clean_probability": clean.probability, "clean_token": clean.token}
             )  # fmt: skip
         return rows
+
+    def _said(self, context: Context, question: Question, answer: Beginning, cell: Cell) -> Said:
+        assert cell.logits is not None
+        return said_of(context.vlm, cell.logits[0], question.answer, answer, context.options.token_rule)
 
     def summarised(self, rows: Mapping[str, pd.DataFrame], options: Any, facts: Mapping[str, Any]) -> Summary:
         """Table 2, its figure, and three claims."""
@@ -185,16 +180,6 @@ def _windows(context: Context) -> dict[str, range]:
     if options.windows == "sliding":
         return sliding_windows(n_layers, options.width)
     raise InputError("Option 'windows'", "'paper' or 'sliding'", repr(options.windows))
-
-
-def _scored(context: Context, token: int, piece: str, cell: Cell) -> tuple[bool, float]:
-    """Whether the arg-max token is right, and the probability of the right one."""
-    assert cell.logits is not None
-    logits = cell.logits[0].double()
-    top, probability = int(logits.argmax()), float(logits.softmax(-1)[token])
-    if not context.options.accepts_prefixes:
-        return top == token, probability
-    return piece.strip().startswith(context.vlm.to_single_str_token(top).strip()), probability
 
 
 def _findings(change: pd.DataFrame, accuracy: pd.DataFrame) -> tuple[Finding, ...]:
