@@ -6,7 +6,7 @@ OUT    ?= out
 # With pip's options where they are needed: make TORCH="torch --index-url URL" test
 TORCH  ?= torch
 
-.PHONY: demo test check format bench demo-model tutorials docs see
+.PHONY: demo test check format bench demo-model tutorials docs see reproduce
 .DELETE_ON_ERROR:
 
 demo: .venv/.ready          ## the bundled model on bundled pictures: an HTML report
@@ -40,6 +40,9 @@ docs: .venv/.ready          ## write the generated pages again
 
 see: .venv/.ready           ## measure the bundled model's insides and write docs/what_you_can_see.md
 	$(BIN)/python -m docs.make_what_you_can_see
+
+reproduce: .venv/.ready     ## the papers' tables and figures on the bundled model, into docs/experiments.md
+	$(BIN)/python -m docs.make_experiments --kept $(OUT)/reproduce
 
 .venv/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit("vlm_lens needs Python 3.11 or newer, and $(PYTHON) is %d.%d. Name another one: make PYTHON=python3.12" % v[:2] if v < (3, 11) else 0)'

@@ -1,0 +1,1 @@
+"""What `make reproduce` runs, and the page it makes of it."""
