@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vlm_lens.data import Annotation, Dataset, Example, Question, filters, read_scenes, selections
-from vlm_lens.data.targets import targets
+from vlm_lens.data.target import targets
 from vlm_lens.errors import InputError
 
 

@@ -7,7 +7,7 @@ from vlm_lens.data.masked_pictures import read_masked_pictures
 from vlm_lens.data.open import open_data
 from vlm_lens.data.picture_folder import read_pictures
 from vlm_lens.data.scenes import read_scenes
-from vlm_lens.data.targets import Target, targets
+from vlm_lens.data.target import Target, targets
 
 __all__ = [
     "Annotation",
