@@ -9,7 +9,11 @@ from pydantic import ConfigDict, ValidationError, validate_call
 
 from vlm_lens.data.coco import read_coco
 from vlm_lens.data.dataset import Dataset
+from vlm_lens.data.hub import read_hub
 from vlm_lens.data.masked_pictures import read_masked_pictures
+from vlm_lens.data.mme import read_mme
+from vlm_lens.data.ovparts import read_ovparts
+from vlm_lens.data.panoptic_parts import read_panoptic_parts
 from vlm_lens.data.picture_folder import read_pictures
 from vlm_lens.data.scenes import read_scenes
 from vlm_lens.errors import InputError
@@ -19,6 +23,10 @@ READERS: Mapping[str, Callable[..., Dataset]] = {
     "coco": read_coco,
     "pictures": read_pictures,
     "masks": read_masked_pictures,
+    "panoptic-parts": read_panoptic_parts,
+    "ovparts": read_ovparts,
+    "mme": read_mme,
+    "hub": read_hub,
 }
 """The formats. A reader's first parameter is where the data lie; the bundled scenes lie nowhere."""
 
