@@ -120,14 +120,14 @@ def _contents(settings: Mapping[str, Any]) -> bytes:
 
 def _loaded(path: str) -> tuple[Any, Any]:
     """Model and processor; a folder is read without the network, and nothing but safetensors."""
-    options = {"local_files_only": Path(path).expanduser().is_dir(), "trust_remote_code": False}
+    options: dict[str, Any] = {"local_files_only": Path(path).expanduser().is_dir(), "trust_remote_code": False}
     source = str(Path(path).expanduser()) if options["local_files_only"] else path
     try:
         config = AutoConfig.from_pretrained(source, **options)
         if config.model_type != "clipseg":
             raise CheckpointError("Segmenter", "a checkpoint of CLIPSeg", f"{config.model_type} in {path}")
         with _no_loading_bar():
-            model, report = CLIPSegForImageSegmentation.from_pretrained(
+            loaded: Any = CLIPSegForImageSegmentation.from_pretrained(
                 source, use_safetensors=True, output_loading_info=True, **options
             )
         processor = CLIPSegProcessor.from_pretrained(source, **options)
@@ -137,6 +137,7 @@ def _loaded(path: str) -> tuple[Any, Any]:
         reason = str(error).strip().splitlines()[0].rstrip(".")
         advice = "Give a folder written by save_pretrained, with the processor's files in it."
         raise CheckpointError(f"Segmenter {path!r}", "a checkpoint of CLIPSeg", reason, advice) from error
+    model, report = loaded
     if missing := sorted(report["missing_keys"]):
         got = f"none for {len(missing)}, {', '.join(missing[:3])}"
         raise CheckpointError(f"Segmenter {path!r}", "weights for every parameter", got, "Save it again.")
