@@ -16,8 +16,8 @@ def expected_maximum(scores: Float[np.ndarray, "*state patch"], n: int) -> Float
         InputError: n below 1 or above the number of patches.
 
     Example:
-        >>> float(expected_maximum(np.array([0.0, 1.0, 0.0]), 2))  # two of the three pairs have the 1
-        0.6666666666666667
+        >>> round(float(expected_maximum(np.array([0.0, 1.0, 0.0]), 2)), 3)  # two of the three pairs have the 1
+        0.667
     """
     n_all = scores.shape[-1]
     if not 1 <= n <= n_all:
