@@ -1,8 +1,8 @@
 """Labels of parts and objects: what a vocabulary writes them as, and other words for them."""
 
 from vlm_lens.data.labels.aliases import Aliases, alias_table, aliases_of
+from vlm_lens.data.labels.forms import LABEL_SETS, VOCABULARIES, surface_forms
 from vlm_lens.data.labels.part_words import PartWords, read_part_words
-from vlm_lens.data.labels.surface_forms import LABEL_SETS, VOCABULARIES, surface_forms
 
 __all__ = [
     "LABEL_SETS",

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from vlm_lens.data.labels.surface_forms import VOCABULARIES, surface_forms
+from vlm_lens.data.labels.forms import VOCABULARIES, surface_forms
 from vlm_lens.errors import InputError
 
 NEWLINES = ("<0x0A>", "Ċ", "\n")
