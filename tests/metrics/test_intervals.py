@@ -106,7 +106,11 @@ def test_pictures_that_all_say_the_same_have_wilsons_interval(value: float, n: i
 
 def test_what_is_no_share_has_no_width_where_all_pictures_agree() -> None:
     assert mean_over_pictures(np.full(5, 3.0)) == Estimate(3.0, 3.0, 3.0, 5)
-    assert mean_over_pictures(np.full(5, 2.0), np.full(5, 2.0)) == Estimate(1.0, 1.0, 1.0, 5)  # two rows a picture
+    assert mean_over_pictures(np.full(5, 6.0), np.full(5, 2.0)) == Estimate(3.0, 3.0, 3.0, 5)  # two rows a picture
+
+
+def test_pictures_with_several_rows_that_all_agree_count_as_one_observation_each() -> None:
+    assert mean_over_pictures(np.full(5, 2.0), np.full(5, 2.0)) == mean_over_pictures(np.full(5, 1.0))
     assert difference_over_pictures(np.ones(5), np.zeros(5)) == Estimate(1.0, 1.0, 1.0, 5)
 
 

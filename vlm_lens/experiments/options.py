@@ -3,13 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from typing import Any, Self
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 from vlm_lens.errors import InputError
 
 PRESETS = ("default", "paper")
+Own = TypeVar("Own", bound="Options")
 
 
 def option(default: Any, told: str, *, paper: Any = MISSING, quirk: str = "") -> Any:
@@ -34,7 +35,7 @@ class Options:
     """
 
     @classmethod
-    def preset(cls, name: str = "default") -> Self:
+    def preset(cls: type[Own], name: str = "default") -> Own:
         """The options of a preset.
 
         Raises:
@@ -45,7 +46,7 @@ class Options:
         papers = {one.name: one.metadata["paper"] for one in fields(cls)}
         return cls(**papers) if name == "paper" else cls()
 
-    def but(self, **given: Any) -> Self:
+    def but(self: Own, **given: Any) -> Own:
         """These options with some others: as values, or as text (a number, true, null, a JSON list, words with commas).
 
         Raises:

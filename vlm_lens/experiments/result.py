@@ -14,7 +14,7 @@ from vlm_lens.experiments.against_the_loop import AgainstTheLoop
 from vlm_lens.experiments.registry import experiment_named
 from vlm_lens.experiments.runs.folder import RunFolder
 from vlm_lens.experiments.runs.spec import RunSpec
-from vlm_lens.experiments.summary import Summary, Table
+from vlm_lens.experiments.summary import Finding, Summary, Table
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -91,6 +91,11 @@ class ExperimentResult:
         if not names or (figure is not None and figure not in names):
             raise InputError(f"Figure of {self.spec.experiment}", f"one of {', '.join(names) or 'none'}", repr(figure))
         return self.found.figures[names[0] if figure is None else figure]()
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """The paper's claims, and whether they hold here."""
+        return self.found.findings
 
     @property
     def tables(self) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from vlm_lens.data import Dataset, open_data
+from vlm_lens.data.fingerprint import fingerprint_of
 from vlm_lens.errors import InputError
 from vlm_lens.estimates.identity import hash_of, name_of, preprocessing_of
 from vlm_lens.experiments.against_the_loop import against_the_loop
@@ -93,6 +94,7 @@ def run_experiment(
                 "source": IN_MEMORY if isinstance(data, Dataset) else data,
                 "name": left.name,
                 "fingerprint": left.fingerprint,
+                "examples": fingerprint_of([example.id for example in left]),
                 "n": len(left),
                 "steps": [[step.name, step.n_before, step.n_after] for step in left.steps],
             },

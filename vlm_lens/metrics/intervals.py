@@ -40,8 +40,8 @@ def mean_over_pictures(
 ) -> Estimate:
     """The mean of rows that come in pictures, with the percentile interval of a bootstrap over the pictures.
 
-    Where every picture says the same, a bootstrap has no width: for pictures with one row of 0 or 1 each, Wilson's
-    score interval is given instead (scipy's `binomtest`).
+    Where every picture says the same, a bootstrap has no width: where all rows are 0, or all 1, Wilson's score interval
+    is given instead (scipy's `binomtest`), with each picture as one observation, however many rows it has.
 
     Args:
         totals: the sum of each picture's rows.
@@ -87,7 +87,8 @@ def _drawn(
     totals = np.asarray(totals, float)
     counts = np.ones_like(totals) if counts is None else np.asarray(counts, float)
     if np.isnan(totals).any() or np.isnan(counts).any():
-        raise InputError("Mean over pictures", "a number of each picture", f"{int(np.isnan(totals).sum())} NaN")
+        n_nan = int((np.isnan(totals) | np.isnan(counts)).sum())
+        raise InputError("Mean over pictures", "a number of each picture", f"{n_nan} NaN")
     totals, counts = totals[counts > 0], counts[counts > 0]
     if not len(totals):
         raise InputError("Mean over pictures", "at least one picture with a row", "none")
@@ -95,8 +96,8 @@ def _drawn(
     if n == 1:
         return Estimate(value, float("nan"), float("nan"), 1)
     if np.ptp(totals / counts) == 0:
-        if is_share and (counts == 1).all() and value in (0.0, 1.0):
-            found = stats.binomtest(int(totals.sum()), n).proportion_ci(LEVEL, method="wilson")
+        if is_share and value in (0.0, 1.0):
+            found = stats.binomtest(round(value * n), n).proportion_ci(LEVEL, method="wilson")
             return Estimate(value, float(found.low), float(found.high), n)
         return Estimate(value, value, value, n)
     drawn = stats.bootstrap(

@@ -9,11 +9,10 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Protocol
 
 import torch
 
@@ -21,11 +20,8 @@ from vlm_lens.errors import InputError
 from vlm_lens.experiments.runs.shard import run_shard
 from vlm_lens.experiments.runs.spec import RunSpec
 
-
-class Engine(Protocol):
-    """Runs shards; yields the number of examples of each that has ended."""
-
-    def __call__(self, spec: RunSpec, shards: Sequence[int], folder: Path) -> Iterator[int]: ...
+Engine = Callable[[RunSpec, Sequence[int], Path], Iterator[int]]
+"""Runs shards; yields the number of examples of each that has ended."""
 
 
 def in_turn(spec: RunSpec, shards: Sequence[int], folder: Path) -> Iterator[int]:

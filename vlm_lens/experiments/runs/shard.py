@@ -64,16 +64,17 @@ def context_of(spec: RunSpec, shared: Path, device: str | None = None) -> Contex
         experiment = experiment_named(spec.experiment)
         options = experiment.Options().but(**spec.options)
         data = experiment.chosen(open_data(str(spec.data["source"])), options)[: spec.limit]
+        _check_is("Data", spec.data["fingerprint"], data.fingerprint)
         vlm = spec.source.on(device).load()
-        for what, wanted, got in (
-            ("Data", spec.data["fingerprint"], data.fingerprint),
-            ("Model", spec.model["hash"], hash_of(vlm)),
-        ):
-            if wanted != got:
-                raise InputError(f"{what} of the run", f"what it began with ({wanted})", got, "Begin a new folder.")
+        _check_is("Model", spec.model["hash"], hash_of(vlm))
         _contexts.clear()  # one model in memory
         _contexts[key] = Context(vlm, data, options, spec.seed, shared, shows_progress=False)
     return _contexts[key]
+
+
+def _check_is(what: str, wanted: object, got: object) -> None:
+    if wanted != got:
+        raise InputError(f"{what} of the run", f"what it began with ({wanted})", got, "Begin a new folder.")
 
 
 def hold(spec: RunSpec, context: Context) -> None:

@@ -30,7 +30,8 @@ class RunSpec:
         limit: how many examples at most; None for all.
         shard_size: examples in a shard.
         model: `ModelSource`'s fields, and `name`, `hash` of the weights, `preprocessing`.
-        data: `source` as given, `name`, `fingerprint`, `n` examples, `steps` with the counts of the filters.
+        data: `source` as given, `name`, `fingerprint`, that of the chosen `examples`, their number `n`, and `steps` with
+            the counts of the filters.
         facts: what the summary knows of the model.
         versions: of the libraries that the numbers come from.
     """
@@ -75,7 +76,7 @@ class RunSpec:
 
     def to_json(self) -> str:
         """As it is written."""
-        return json.dumps(asdict(self), indent=1, sort_keys=True, allow_nan=True, default=_plain)
+        return json.dumps(asdict(self), indent=1, default=_plain)
 
     @classmethod
     def from_json(cls, text: str) -> "RunSpec":
