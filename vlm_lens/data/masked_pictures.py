@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
-from PIL import Image
 
 from vlm_lens.data.dataset import Dataset
 from vlm_lens.data.example import Annotation, Example
 from vlm_lens.data.fingerprint import fingerprint_of
-from vlm_lens.data.picture_files import pictures_in
+from vlm_lens.data.picture_files import pictures_in, size_of
 from vlm_lens.data.picture_folder import PICTURE_ENDINGS
 from vlm_lens.errors import InputError
 from vlm_lens.inputs.images import open_image, open_upright
@@ -22,8 +21,6 @@ from vlm_lens.inputs.images import open_image, open_upright
 LOSSLESS = (".png", ".bmp", ".tif", ".tiff")
 """How masks end: a format that loses nothing keeps them at two values."""
 
-_ORIENTATION = 0x0112  # the tag of EXIF
-_LYING = (5, 6, 7, 8)  # its values that swap height and width
 
 Mask = Bool[np.ndarray, "height width"]
 
@@ -54,7 +51,7 @@ def read_masked_pictures(images: str | Path, masks: str | Path | None = None, ca
     sizes: dict[str, tuple[int, int]] = {}
     for one in _masks_below(Path(masks_at), pictures, category):
         if one.picture not in sizes:
-            sizes[one.picture] = _upright_size(pictures[one.picture])
+            sizes[one.picture] = size_of(pictures[one.picture])
         found[one.picture].append(one)
     known, examples = [], []
     for stem, path in pictures.items():
@@ -101,16 +98,6 @@ def _split_name(path: Path, pictures: Mapping[str, Path]) -> tuple[str, str]:
             said = pieces[n:]
             return picture, ".".join(said[:-1] if said and said[-1].isdecimal() else said)
     raise InputError(f"Mask {str(path)!r}", "a picture with its name", f"none among {len(pictures)}")
-
-
-def _upright_size(path: Path) -> tuple[int, int]:
-    """Height and width as `open_image` gives the picture, from the header alone."""
-    try:
-        with Image.open(path) as opened:
-            is_lying = opened.getexif().get(_ORIENTATION) in _LYING
-            return (opened.width, opened.height) if is_lying else (opened.height, opened.width)
-    except OSError as error:
-        raise InputError(f"Picture {str(path)!r}", "a picture", str(error), "The file is damaged.") from error
 
 
 def _read_mask(path: Path, size: tuple[int, int]) -> Mask:

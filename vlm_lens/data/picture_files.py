@@ -11,9 +11,13 @@ from jaxtyping import Integer
 from PIL import Image, UnidentifiedImageError
 
 from vlm_lens.errors import InputError
+from vlm_lens.inputs.images import open_image
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 """How the names of pictures end, in small or capital letters."""
+
+_ORIENTATION, _LYING = 0x0112, (5, 6, 7, 8)
+"""EXIF's tag, and its values that turn a picture by a quarter."""
 
 _INTEGER_MODES = ("L", "P", "I", "I;16", "I;16B", "1")
 
@@ -38,13 +42,12 @@ def pictures_in(folder: Path, endings: tuple[str, ...] = ENDINGS) -> Mapping[str
 
 
 def read_rgb(path: Path) -> Image.Image:
-    """A picture as RGB, its pixels in memory.
+    """A picture in RGB, upright, as the model's own `prepare` opens it.
 
     Raises:
         InputError: no such file, or no picture.
     """
-    with _told(path), Image.open(path) as opened:
-        return opened.convert("RGB")
+    return open_image(path)
 
 
 def decode_rgb(content: bytes, name: str) -> Image.Image:
@@ -58,17 +61,18 @@ def decode_rgb(content: bytes, name: str) -> Image.Image:
         InputError: the bytes are no picture.
     """
     with _told(name), Image.open(io.BytesIO(content)) as opened:
-        return opened.convert("RGB")
+        return open_image(opened)
 
 
 def size_of(path: Path) -> tuple[int, int]:
-    """Height and width of a picture in pixels, from its header alone.
+    """Height and width of a picture in pixels, upright, from its header alone.
 
     Raises:
         InputError: no such file, or no picture.
     """
     with _told(path), Image.open(path) as opened:
-        return opened.height, opened.width
+        is_lying = opened.getexif().get(_ORIENTATION) in _LYING
+        return (opened.width, opened.height) if is_lying else (opened.height, opened.width)
 
 
 def read_integers(path: Path) -> Integer[np.ndarray, "height width"]:
@@ -110,6 +114,8 @@ def _told(path: Path | str) -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
             yield
+    except InputError:
+        raise  # it names the file already, and is a ValueError too
     except FileNotFoundError:
         raise InputError(what, "a file", "none there") from None
     except UnidentifiedImageError:
