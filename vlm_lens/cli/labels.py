@@ -10,11 +10,12 @@ from vlm_lens.cli.app import app
 @app.command()
 def labels(
     model: Annotated[str, typer.Option(help="A checkpoint's folder or name; 'demo' is the bundled model.")] = "demo",
-    label: Annotated[list[str] | None, typer.Argument(help="Labels; by default all that ship.")] = None,
+    set_: Annotated[str, typer.Option("--set", help="parts, classes, scenes or coco.")] = "parts",
+    label: Annotated[list[str] | None, typer.Argument(help="Labels; by default those of --set.")] = None,
 ) -> None:
     """The tokens that count as each label, and the spellings that the tokenizer splits."""
-    from vlm_lens.data.labels import alias_table, known_labels
+    from vlm_lens.data.labels import LABEL_SETS, alias_table
     from vlm_lens.experiments.runs.sources import ModelSource
 
     tokenizer = ModelSource(model).load().tokenizer
-    typer.echo(alias_table(label or known_labels(), tokenizer).to_string(index=False))
+    typer.echo(alias_table(label or LABEL_SETS[set_], tokenizer).to_string(index=False))

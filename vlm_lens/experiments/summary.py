@@ -70,7 +70,7 @@ def laid_out(
     columns: str | Sequence[str],
     *,
     digits: int = 3,
-    scale: float = 1.0,
+    scale: float | int = 1,
     intervals: bool = True,
 ) -> pd.DataFrame:
     """A tidy table as a paper prints it: `0.667 [0.500, 0.806]` in each cell, rows and columns in order of appearance.
@@ -94,7 +94,7 @@ def laid_out(
     return wide.loc[rows, heads].fillna("-")
 
 
-def _told(row: object, digits: int, scale: float, intervals: bool) -> str:
+def _told(row: object, digits: int, scale: float | int, intervals: bool) -> str:
     value, low, high = (getattr(row, name) * scale for name in ("value", "low", "high"))
     if value != value:
         return "-"
