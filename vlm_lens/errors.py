@@ -59,3 +59,7 @@ class EstimateError(VlmLensError, ValueError):
 
 class VerificationError(VlmLensError, AssertionError):
     """A writer that did not do what it says, or a run that cannot be repeated."""
+
+
+class JudgeError(VlmLensError, RuntimeError):
+    """A language model that cannot be asked, does not answer, or does not answer in the form it was asked for."""
