@@ -10,6 +10,7 @@ from vlm_lens.experiments.experiment import Experiment
 
 _WHERE = {
     "attention-blocking": "attention_blocking:AttentionBlocking",
+    "information-flow": "information_flow:InformationFlow",
     "attention-shares": "attention_shares:AttentionShares",
 }
 
