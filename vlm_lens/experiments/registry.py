@@ -12,6 +12,7 @@ _WHERE = {
     "attention-blocking": "attention_blocking:AttentionBlocking",
     "information-flow": "information_flow:InformationFlow",
     "attention-shares": "attention_shares:AttentionShares",
+    "top-k-context": "top_k_context:TopKContexts",
 }
 
 
