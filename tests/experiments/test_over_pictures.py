@@ -33,6 +33,14 @@ def test_rows_without_a_value_are_no_rows() -> None:
     assert means(ROWS[:0], "right", ["group"]).columns.tolist() == ["group", "value", "low", "high", "n"]
 
 
+def test_truth_values_that_agree_have_a_width_and_numbers_that_agree_have_none() -> None:
+    rows = pd.DataFrame({"example": ["a", "b", "c"], "group": "all", "value": 0.0})
+    (truths,), (numbers,) = (
+        means(rows, "value", "group", is_binary=is_binary).itertuples(index=False) for is_binary in (True, False)
+    )
+    assert truths.high > 0.5 and numbers.high == 0.0 and truths.value == numbers.value == 0.0
+
+
 def test_differences_are_paired() -> None:
     found = differences(ROWS, "right", "group", "before").set_index("group")
     assert found.loc["late", "value"] == pytest.approx(-1 / 3)

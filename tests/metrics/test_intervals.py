@@ -106,6 +106,7 @@ def test_pictures_that_all_say_the_same_have_wilsons_interval(value: float, n: i
 
 def test_what_is_no_share_has_no_width_where_all_pictures_agree() -> None:
     assert mean_over_pictures(np.full(5, 3.0)) == Estimate(3.0, 3.0, 3.0, 5)
+    assert mean_over_pictures(np.zeros(5), is_binary=False) == Estimate(0.0, 0.0, 0.0, 5)
     assert mean_over_pictures(np.full(5, 6.0), np.full(5, 2.0)) == Estimate(3.0, 3.0, 3.0, 5)  # two rows a picture
 
 

@@ -8,7 +8,9 @@ from vlm_lens.experiments.summary import figures_of
 from vlm_lens.metrics.intervals import difference_over_pictures, mean_over_pictures
 
 
-def means(rows: pd.DataFrame, value: str, by: str | Sequence[str], *, seed: int = 0) -> pd.DataFrame:
+def means(
+    rows: pd.DataFrame, value: str, by: str | Sequence[str], *, seed: int = 0, is_binary: bool = True
+) -> pd.DataFrame:
     """The mean of a column for each group, in order of appearance, with its interval over pictures.
 
     Args:
@@ -16,6 +18,7 @@ def means(rows: pd.DataFrame, value: str, by: str | Sequence[str], *, seed: int 
         value: the column.
         by: the column, or columns, that make a group.
         seed: of the bootstrap.
+        is_binary: whether rows are true or false; see `mean_over_pictures`.
 
     Returns:
         A row for each group: the columns of `by`, then `value`, `low`, `high`, `n` (pictures).
@@ -24,7 +27,9 @@ def means(rows: pd.DataFrame, value: str, by: str | Sequence[str], *, seed: int 
     found = []
     for key, group in rows.dropna(subset=[value]).groupby(by, sort=False, dropna=False):
         per = group[value].astype(float).groupby(group["example"], sort=False).agg(["sum", "count"])
-        estimate = mean_over_pictures(per["sum"].to_numpy(), per["count"].to_numpy(float), seed=seed)
+        estimate = mean_over_pictures(
+            per["sum"].to_numpy(), per["count"].to_numpy(float), seed=seed, is_binary=is_binary
+        )
         found.append({**dict(zip(by, key, strict=True)), **figures_of(estimate)})
     return pd.DataFrame(found, columns=[*by, "value", "low", "high", "n"])
 

@@ -36,7 +36,11 @@ class Estimate:
 
 
 def mean_over_pictures(
-    totals: Float[np.ndarray, " picture"], counts: Float[np.ndarray, " picture"] | None = None, *, seed: int = 0
+    totals: Float[np.ndarray, " picture"],
+    counts: Float[np.ndarray, " picture"] | None = None,
+    *,
+    seed: int = 0,
+    is_binary: bool = True,
 ) -> Estimate:
     """The mean of rows that come in pictures, with the percentile interval of a bootstrap over the pictures.
 
@@ -47,6 +51,8 @@ def mean_over_pictures(
         totals: the sum of each picture's rows.
         counts: how many rows each picture has; None for one each. Pictures without rows are left out.
         seed: of the draws.
+        is_binary: whether rows are true or false. Measured numbers that are all 0 get no width: Wilson's interval
+            would be far wider than that of numbers that are nearly all 0.
 
     Raises:
         InputError: no picture has a row, or a total that is no number.
@@ -55,7 +61,7 @@ def mean_over_pictures(
         >>> mean_over_pictures(np.array([1.0, 1.0, 1.0, 1.0])).low.__round__(3)
         0.51
     """
-    return _drawn(totals, counts, seed, is_share=True)
+    return _drawn(totals, counts, seed, is_share=is_binary)
 
 
 def difference_over_pictures(
