@@ -9,6 +9,7 @@ from vlm_lens.errors import InputError
 from vlm_lens.experiments.experiment import Experiment
 
 _WHERE = {
+    "part-identification": "part_identification:PartIdentification",
     "attention-blocking": "attention_blocking:AttentionBlocking",
     "information-flow": "information_flow:InformationFlow",
     "attention-shares": "attention_shares:AttentionShares",

@@ -1,0 +1,33 @@
+"""What can be chosen about every experiment on parts of objects."""
+
+from dataclasses import dataclass
+
+from vlm_lens.data.selections import PART_CATEGORIES
+from vlm_lens.experiments.options import Options, option
+
+CASES = ("cat eye", "dog eye", "bird leg", "person leg", "cow head")
+"""Cases of which the paper speaks beside figure 4 and in figure 8; which five figure 4 shows is not in its text."""
+
+
+@dataclass(frozen=True)
+class PartOptions(Options):
+    """What can be chosen."""
+
+    classes: tuple[str, ...] = option(PART_CATEGORIES, "the classes of objects, as the data call them")
+    least_share: float = option(0.2, "the least share of the picture that the object covers; 0.02 for bundled scenes")
+    most_per_class: int = option(100, "pictures of a class at most, drawn by `sample_seed`")
+    sample_seed: int = option(0, "of the pictures drawn where a class has more")
+    threshold: float = option(
+        0.0, "the share of a patch that a part must cover; any overlap by default (the paper leaves it open)"
+    )
+    split_labels: str = option(
+        "skip",
+        "what is done with a label that is no whole token: 'skip', or read by its 'first piece'",
+        paper="first piece",
+        quirk="All parts of table 1 have a score, and its aliases are not published; many of its words are no token of "
+        "LLaMA's vocabulary (muzzle, beak), so some piece must stand for them. By default such a label is left out, "
+        "and said.",
+    )
+    capitals: bool = option(
+        True, "whether 'Leg' stands for 'leg' beside ' leg', ' legs' and so on; the paper prints no capital"
+    )
