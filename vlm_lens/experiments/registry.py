@@ -10,6 +10,7 @@ from vlm_lens.experiments.experiment import Experiment
 
 _WHERE = {
     "part-identification": "part_identification:PartIdentification",
+    "object-ablation": "object_ablation:ObjectAblation",
     "attention-blocking": "attention_blocking:AttentionBlocking",
     "information-flow": "information_flow:InformationFlow",
     "attention-shares": "attention_shares:AttentionShares",
