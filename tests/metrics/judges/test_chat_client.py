@@ -118,8 +118,11 @@ def test_a_closed_port_is_said_with_its_address(key: str) -> None:
     with serving() as gone:
         address = gone.address
     client = ChatClient("a-model", address, "TEST_CHAT_KEY", max_retries=0, cache_folder=None)
-    with pytest.raises(JudgeError, match=rf"at {address}: expected a server that can be reached, got .*refused"):
+    with pytest.raises(
+        JudgeError, match=rf"at {address}: expected a server that can be reached, got .*refused"
+    ) as error:
         client.ask("A")
+    assert error.value.__context__ is None  # it would hold the request, with the key
 
 
 @pytest.mark.parametrize("body", ["", "<html>hello</html>", '{"choices": []}', '{"choices": [{}]}', "[1]", '{"cho'])
