@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vlm_lens.attachments.running.run import GeneratedRun
 from vlm_lens.data import Dataset, Example
 from vlm_lens.data.selections import listed
 from vlm_lens.experiments.context import Context
@@ -12,7 +13,6 @@ from vlm_lens.experiments.options import Options, option
 from vlm_lens.experiments.prompts import asked
 from vlm_lens.inputs import Inputs
 from vlm_lens.sweeps import Generated
-from vlm_lens.sweeps.cell import Cell
 
 _LOGIT_BYTES = 2**30
 """Every condition keeps the logits of its tokens, in fp32: so many of them are run together that this holds them."""
@@ -71,11 +71,11 @@ def in_parts(context: Context, grid: Grid) -> Iterator[tuple[tuple[Any, ...], An
         yield part, context.sweep(replace(grid, conditions={name: grid.conditions[name] for name in part}))
 
 
-def text_of(context: Context, cell: Cell) -> dict[str, Any]:
-    """What a condition generated, as columns: the text, its tokens, and whether it was cut before its end."""
-    assert cell.generation is not None
-    tokens = cell.generation.tokens[0].tolist()
-    return {"text": cell.text, "n_tokens": len(tokens), "is_cut": tokens[-1] not in context.vlm.cfg.end_token_ids}
+def text_of(context: Context, run: GeneratedRun | None) -> dict[str, Any]:
+    """What was generated, as columns: the text, its tokens, and whether it was cut before its end."""
+    assert run is not None, "a sweep that generates"
+    tokens = run.tokens[0].tolist()
+    return {"text": run.text, "n_tokens": len(tokens), "is_cut": tokens[-1] not in context.vlm.cfg.end_token_ids}
 
 
 def chosen_pictures(data: Dataset, options: Any) -> Dataset:

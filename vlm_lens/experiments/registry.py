@@ -15,6 +15,7 @@ _WHERE = {
     "information-flow": "information_flow:InformationFlow",
     "attention-shares": "attention_shares:AttentionShares",
     "top-k-context": "top_k_context:TopKContexts",
+    "localisation": "localisation:Localisation",
     "reprompting": "reprompting:Reprompting",
 }
 

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool
 from PIL import Image
 
 from vlm_lens.data import Example
@@ -48,10 +47,3 @@ def patch_pictures(rows: pd.DataFrame) -> Mapping[str, PatchPicture]:
 def map_of(cells: pd.DataFrame, value: str = "attention") -> Any:
     """The map that rows with `patch_row` and `patch_col` hold: `[patch_row patch_col]`."""
     return cells.pivot(index="patch_row", columns="patch_col", values=value).to_numpy(float)
-
-
-def region_of(picture: PatchPicture, patches: str) -> Bool[np.ndarray, "patch_row patch_col"]:
-    """A set of patches from its numbers, written with blanks between them."""
-    found = np.zeros(picture.n_rows * picture.n_cols, bool)
-    found[[int(one) for one in patches.split()]] = True
-    return found.reshape(picture.n_rows, picture.n_cols)

@@ -11,7 +11,7 @@ from vlm_lens.errors import InputError
 from vlm_lens.experiments.attention_shares.reading import histogram_rows, map_rows, share_rows, tail_rows
 from vlm_lens.experiments.attention_shares.summary import summary_of
 from vlm_lens.experiments.context import Context
-from vlm_lens.experiments.descriptions import DescriptionOptions, chosen_pictures, describing
+from vlm_lens.experiments.descriptions import DescriptionOptions, chosen_pictures, describing, text_of
 from vlm_lens.experiments.experiment import Experiment, Rows
 from vlm_lens.experiments.options import option
 from vlm_lens.experiments.shown_pictures import is_shown, picture_row
@@ -45,9 +45,7 @@ class AttentionShares(Experiment):
     name = "attention-shares"
     paper = "Kaduri et al. 2025"
     figures = "Figures 1, 4, 8, A5"
-    question = (
-        "How much do generated tokens attend to the picture, the query text and each other, and to which patches?"
-    )
+    question = "What do generated tokens attend to: which patches of the picture, the query text, each other?"
     needs = "pictures"
     Options = AttentionSharesOptions
 
@@ -72,10 +70,9 @@ class AttentionShares(Experiment):
     def _read(self, context: Context, example: Example) -> dict[str, list[dict[str, Any]]]:
         options, flow = context.options, AttentionFlow("predicting")
         run = context.vlm.generate(describing(context, example), flow, max_new_tokens=options.max_new_tokens)
-        reading, tokens = run[flow], run.tokens[0].tolist()
-        is_cut = tokens[-1] not in context.vlm.cfg.end_token_ids
+        reading = run[flow]
         found = {
-            "descriptions": [{"text": run.text, "n_tokens": len(tokens), "is_cut": is_cut}],
+            "descriptions": [text_of(context, run)],
             "shares": share_rows(reading),
             "histogram": histogram_rows(reading, options.histogram_of),
             "tails": tail_rows(reading),

@@ -71,12 +71,12 @@ class InformationFlow(Experiment):
     def _descriptions(self, context: Context, example: Example) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         for names, found in in_parts(context, self.grid(context, example)):
-            clean = text_of(context, found.clean)
+            clean = text_of(context, found.clean.generation)
             if not rows:
                 own = {"knockout": "none", "layers": "none", "first": context.vlm.cfg.n_layers}
                 rows.append({"example": example.id, **own, **clean, **judged(context, clean["text"], clean["text"])})
             for name, cell in zip(names, found, strict=True):
-                text = text_of(context, cell)
+                text = text_of(context, cell.generation)
                 compared = judged(context, clean["text"], text["text"])
                 rows.append({"example": example.id, **name._asdict(), **text, **compared})
         return rows

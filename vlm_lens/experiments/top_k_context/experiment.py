@@ -106,12 +106,12 @@ class TopKContexts(Experiment):
         grid = self.grid(context, example)
         n_image = len(grid.inputs.layout.positions("image"))
         for names, found in in_parts(context, grid):
-            clean = text_of(context, found.clean)
+            clean = text_of(context, found.clean.generation)
             if not rows:
                 own = {"order": "all", "share": 1.0, "n_kept": n_image}
                 rows.append({"example": example.id, **own, **clean, **judged(context, clean["text"], clean["text"])})
             for name, cell in zip(names, found, strict=True):
-                text = text_of(context, cell)
+                text = text_of(context, cell.generation)
                 compared = judged(context, clean["text"], text["text"])
                 rows.append({"example": example.id, **name._asdict(), **text, **compared})
         return rows
