@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -60,8 +61,8 @@ def against_the_loop(experiment: Experiment, context: Context) -> AgainstTheLoop
         if not grid.conditions:
             continue
         context.sweep(grid)  # warms up the kernels
-        found, sweep_seconds = _timed(lambda grid=grid: context.sweep(grid))
-        runs, loop_seconds = _timed(lambda grid=grid: _loop(context, grid))
+        found, sweep_seconds = _timed(partial(context.sweep, grid))
+        runs, loop_seconds = _timed(partial(_loop, context, grid))
         named = {str(name): objects for name, objects in grid.conditions.items()}
         Sweep(context.vlm, grid.inputs, named, read=grid.read, verify="all", shows_progress=False).run()
         deviation = max((_deviation(cell, run) for cell, run in zip(found, runs, strict=True)), default=None)
@@ -71,7 +72,7 @@ def against_the_loop(experiment: Experiment, context: Context) -> AgainstTheLoop
 
 
 def _loop(context: Context, grid: Grid) -> list[Any]:
-    runs = []
+    runs: list[Any] = []
     for objects in grid.conditions.values():
         attached = (*_several(objects), *(one for one in _several(grid.read) if hasattr(one, "hook_names")))
         generated = next((one for one in _several(grid.read) if isinstance(one, Generated)), None)
