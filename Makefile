@@ -37,6 +37,7 @@ tutorials: .venv/.ready     ## run the tutorials again and keep their outputs
 docs: .venv/.ready          ## write the generated pages again
 	$(BIN)/python -m docs.make_hooks
 	$(BIN)/python -m docs.make_sweeps
+	$(BIN)/python -m docs.make_judges
 
 see: .venv/.ready           ## measure the bundled model's insides and write docs/what_you_can_see.md
 	$(BIN)/python -m docs.make_what_you_can_see
