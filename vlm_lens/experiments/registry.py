@@ -10,7 +10,10 @@ from vlm_lens.experiments.experiment import Experiment
 
 _WHERE = {
     "part-identification": "part_identification:PartIdentification",
+    "part-identification-clip": "part_identification_clip:PartIdentificationClip",
+    "part-attention": "part_attention:PartAttention",
     "object-ablation": "object_ablation:ObjectAblation",
+    "correspondence": "correspondence:Correspondence",
     "attention-blocking": "attention_blocking:AttentionBlocking",
     "information-flow": "information_flow:InformationFlow",
     "attention-shares": "attention_shares:AttentionShares",
