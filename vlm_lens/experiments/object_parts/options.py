@@ -31,3 +31,21 @@ class PartOptions(Options):
     capitals: bool = option(
         True, "whether 'Leg' stands for 'leg' beside ' leg', ' legs' and so on; the paper prints no capital"
     )
+
+
+@dataclass(frozen=True)
+class KnockoutOptions(PartOptions):
+    """What can be chosen where a part is cut off from the rest of the picture."""
+
+    prompt: str = option("USER: <image>", "the prompt, as it stands: no template is put around it")
+    pad_to_square: bool = option(False, "whether pictures are padded to a square first, as LLaVA's own code does")
+    keeps_class_token: bool = option(
+        False,
+        "whether the part and the class token still see each other in the vision tower under a knockout",
+        paper=True,
+        quirk="Attention is blocked between patches alone, so that context can pass from the other patches through the "
+        "class token to the part. By default the part loses the class token too.",
+    )
+    keeps_text: bool = option(
+        True, "whether the part still sees the words before the picture (BOS, USER:) in the decoder under a knockout"
+    )

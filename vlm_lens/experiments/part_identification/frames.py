@@ -46,7 +46,7 @@ def weighed(frame: pd.DataFrame, by: Sequence[str], weighs: str, values: Sequenc
 
 def averages(frame: pd.DataFrame, value: str, by: Sequence[str], options: Any) -> pd.DataFrame:
     """Means with intervals over pictures."""
-    return means(weighed(frame, by, options.weighs, [value]), value, list(by))
+    return means(weighed(frame, by, options.weighs, [value]), value, list(by), is_binary=False)
 
 
 def paired(frame: pd.DataFrame, value: str, baseline: str, by: Sequence[str], options: Any) -> pd.DataFrame:

@@ -2,32 +2,20 @@
 
 from dataclasses import dataclass
 
-from vlm_lens.experiments.object_parts.options import CASES, PartOptions
+from vlm_lens.experiments.object_parts.options import CASES, KnockoutOptions
 from vlm_lens.experiments.options import option
 
 
 @dataclass(frozen=True)
-class PartIdentificationOptions(PartOptions):
+class PartIdentificationOptions(KnockoutOptions):
     """What can be chosen."""
 
-    prompt: str = option("USER: <image>", "the prompt, as it stands: no template is put around it")
-    pad_to_square: bool = option(False, "whether pictures are padded to a square first, as LLaVA's own code does")
     merges_labels: bool = option(
         False,
         "whether the aliases of the picture's other labels stand as one token each where a label is ranked",
         paper=True,
         quirk="All label aliases are summed under single tokens before any rank is read, so that the rank of a label "
         "depends on which other labels are asked for. By default only its own are, and it does not.",
-    )
-    keeps_class_token: bool = option(
-        False,
-        "whether the part and the class token still see each other in the vision tower under a knockout",
-        paper=True,
-        quirk="Attention is blocked between patches alone, so that context can pass from the other patches through the "
-        "class token to the part. By default the part loses the class token too.",
-    )
-    keeps_text: bool = option(
-        True, "whether the part still sees the words before the picture (BOS, USER:) in the decoder under a knockout"
     )
     counts_unread: bool = option(
         False,
