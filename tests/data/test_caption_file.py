@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from vlm_lens.data import open_data
 from vlm_lens.data.caption_file import read_captions
 from vlm_lens.errors import InputError
 
@@ -75,3 +76,8 @@ def test_other_content_is_other_data_wherever_it_lies(tmp_path: Path) -> None:
         for name, content in (("a.txt", "A cat."), ("b.txt", "A cat."), ("c.txt", "A dog."))
     )
     assert here == there != other
+
+
+def test_they_are_opened_by_their_formats_name(tmp_path: Path) -> None:
+    file = written(tmp_path, "c.txt", "A cat.")
+    assert open_data(f"captions:{file}").fingerprint == read_captions(file).fingerprint

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ConfigDict, ValidationError, validate_call
 
+from vlm_lens.data.caption_file import read_captions
 from vlm_lens.data.coco import read_coco
 from vlm_lens.data.dataset import Dataset
 from vlm_lens.data.hub import read_hub
@@ -27,6 +28,7 @@ READERS: Mapping[str, Callable[..., Dataset]] = {
     "ovparts": read_ovparts,
     "mme": read_mme,
     "hub": read_hub,
+    "captions": read_captions,
 }
 """The formats. A reader's first parameter is where the data lie; the bundled scenes lie nowhere."""
 
