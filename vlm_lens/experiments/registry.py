@@ -12,6 +12,8 @@ _WHERE = {
     "part-identification": "part_identification:PartIdentification",
     "part-identification-clip": "part_identification_clip:PartIdentificationClip",
     "part-attention": "part_attention:PartAttention",
+    "part-segmentation": "part_segmentation:PartSegmentation",
+    "part-mentions": "part_mentions:PartMentions",
     "object-ablation": "object_ablation:ObjectAblation",
     "correspondence": "correspondence:Correspondence",
     "attention-blocking": "attention_blocking:AttentionBlocking",
