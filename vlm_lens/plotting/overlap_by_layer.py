@@ -33,7 +33,7 @@ def overlap_by_layer(by_layer: pd.DataFrame, levels: pd.DataFrame) -> go.Figure:
             y=row.value,
             line={"color": OTHER_COLOUR, "width": 1, "dash": "dot"},
             annotation={"text": escaped(str(row.model)), "font": {"size": 11, "color": OTHER_COLOUR}},
-            annotation_position=("bottom right", "top left")[place % 2],
+            annotation_position=("top right", "top left")[place % 2],
         )
     figure.update_yaxes(range=[0, 1.08 * max(levels["value"].max(), by_layer["high"].max(), by_layer["value"].max())])
     return figure
