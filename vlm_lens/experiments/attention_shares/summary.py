@@ -1,6 +1,6 @@
 """Figures 1, 4 and 8 of what was kept of each description's attention: tables, figures, claims."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -10,8 +10,9 @@ import pandas as pd
 from vlm_lens.errors import InputError
 from vlm_lens.experiments.attention_shares.figures import map_figure, shares_figure, weights_figure
 from vlm_lens.experiments.attention_shares.reading import BOS, GENERATED, IMAGE, TEXT, TEXT_BUT_BOS, TOP
+from vlm_lens.experiments.claims import agreed, difference_of, mean_of, told
 from vlm_lens.experiments.layer_windows import at_depth, named_layers
-from vlm_lens.experiments.over_pictures import differences, means
+from vlm_lens.experiments.over_pictures import means
 from vlm_lens.experiments.shown_pictures import patch_pictures
 from vlm_lens.experiments.summary import Finding, Summary, Table, figures_of, laid_out
 from vlm_lens.metrics.intervals import mean_over_pictures
@@ -88,77 +89,57 @@ def findings(shares: pd.DataFrame, tails: pd.DataFrame, n_layers: int) -> tuple[
     """The paper's claims about figures 1, 4 and 8, each held to intervals over pictures."""
     first, middle = at_depth(FIRST, DEPTH, n_layers), at_depth(MIDDLE, DEPTH, n_layers)
     between, late = range(first.stop, middle.start), range(middle.stop, n_layers)
-    later = [*between, *middle, *late]
+    later = range(first.stop, n_layers)
 
-    def of(group: str, layers: Sequence[int]) -> pd.DataFrame:
-        return _mean_of(shares[(shares["group"] == group)], "mean", layers)
+    def of(group: str, layers: range) -> pd.DataFrame:
+        return shares[(shares["group"] == group) & shares["layer"].isin(list(layers))]
 
-    text, bare, bos = (_mean(of(name, later)) for name in (TEXT, TEXT_BUT_BOS, BOS))
-    image = {name: of(IMAGE, layers) for name, layers in
-             (("first", first), ("between", between), ("middle", middle), ("late", late)) if len(layers)}  # fmt: skip
-    drop = _difference(image["first"], of(IMAGE, later))
-    found = [
+    text, bare = mean_of(of(TEXT, later), "mean"), mean_of(of(TEXT_BUT_BOS, later), "mean")
+    drop = difference_of(of(IMAGE, first), of(IMAGE, later), "mean")
+    around = {name: layers for name, layers in (("before", between), ("behind", late)) if len(layers)}
+    rises = {name: difference_of(of(IMAGE, middle), of(IMAGE, layers), "mean") for name, layers in around.items()}
+    in_bos = "" if of(BOS, later).empty else f", which alone gets {told(mean_of(of(BOS, later), 'mean'))}"
+    return (
         Finding(
             "Query text gets most of the attention of generated tokens, over 60%, behind the first layers (section 4, "
             "figure 1); begin-of-sequence is counted as query text.",
-            bool(text.low > 0.6),
-            f"Layers {later[0]} to {later[-1]}: {_told(text)} on query text, {_told(bare)} without begin-of-sequence"
-            + ("" if bos is None else f", which alone gets {_told(bos)}") + f"; N = {text.n}.",
+            agreed(text.low > 0.6, text),
+            f"Layers {named_layers(later)}: {told(text)} on query text, {told(bare)} without begin-of-sequence{in_bos}"
+            f"; N = {text.n}.",
         ),
         Finding(
             "Attention to the picture is prominent in the first layers and drops behind them (section 4, figure 1).",
-            bool(drop.low > 0),
-            f"Layers {named_layers(first)}: {_told(_mean(image['first']))}; all behind them {_told(drop)} less; "
-            f"N = {drop.n}.",
+            agreed(drop.low > 0, drop),
+            f"Layers {named_layers(first)}: {told(mean_of(of(IMAGE, first), 'mean'))}; minus all behind them "
+            f"{told(drop)}; N = {drop.n}.",
         ),
-    ]  # fmt: skip
-    if "late" in image:
-        around = {name: one for name, one in image.items() if name in ("between", "late")}
-        rises = {name: _difference(image["middle"], one) for name, one in around.items()}
-        found.append(
-            Finding(
-                "Attention to the picture rises again, moderately, in the middle layers (section 4, figure 1).",
-                all(bool(one.low > 0) for one in rises.values()),
-                f"Layers {named_layers(middle)}: {_told(_mean(image['middle']))}; that is "
-                + ", ".join(f"{_told(one)} above the layers {'before' if name == 'between' else 'behind'}"
-                            for name, one in rises.items()) + ".",
-            )
-        )  # fmt: skip
+        Finding(
+            "Attention to the picture rises again, moderately, in the middle layers (section 4, figure 1).",
+            agreed(all(one.low > 0 for one in rises.values()), *rises.values()),
+            f"Layers {named_layers(middle)}: {told(mean_of(of(IMAGE, middle), 'mean'))}; minus the layers "
+            + ", ".join(f"{name} ({named_layers(around[name])}) {told(one)}" for name, one in rises.items()) + ".",
+        ),
+        *_tail_findings(tails, first, middle, late),
+    )  # fmt: skip
+
+
+def _tail_findings(tails: pd.DataFrame, first: range, middle: range, late: range) -> tuple[Finding, ...]:
+    """The claims about figures 4 and 8: how much of the attention the most attended image tokens get."""
     per = means(tails, "top_share", "layer")
-    flattest = per.loc[per["value"].idxmin()]
-    even = float((tails["n_top"] / tails["n_image"]).mean())
-    outer = _difference(_mean_of(tails, "top_share", [*first, *late]), _mean_of(tails, "top_share", middle))
-    found += [
+    flattest, even = per.loc[per["value"].idxmin()], float((tails["n_top"] / tails["n_image"]).mean())
+    at_ends, inside = (tails[tails["layer"].isin(list(layers))] for layers in ([*first, *late], middle))
+    outer = difference_of(at_ends, inside, "top_share")
+    return (
         Finding(
             "In every layer few image tokens get much of the attention: a long tail (section 5, figure 8).",
-            bool((per["low"] > 2 * even).all()),
+            agreed(bool((per["low"] > 2 * even).all()), flattest),
             f"The top {TOP:.0%} get {flattest.value:.2f} in the layer where they get least ({int(flattest.layer)}); "
             f"evenly it would be {even:.2f}, and twice that is held to be a tail.",
         ),
         Finding(
             "Early and late layers look at few places, the middle layers are more spread out (section 4.4, figure 4).",
-            bool(outer.low > 0),
-            f"The top {TOP:.0%} get {_told(outer)} more in layers {named_layers(first)} and {named_layers(late)} than "
-            f"in {named_layers(middle)}.",
+            agreed(outer.low > 0, outer),
+            f"What the top {TOP:.0%} get in layers {named_layers(first)} and {named_layers(late)}, minus that in "
+            f"layers {named_layers(middle)}: {told(outer)}.",
         ),
-    ]
-    return tuple(found)
-
-
-def _mean_of(rows: pd.DataFrame, value: str, layers: Sequence[int]) -> pd.DataFrame:
-    """One row a picture: the mean over some layers."""
-    chosen = rows[rows["layer"].isin(list(layers))]
-    return chosen.groupby("example", sort=False)[value].mean().rename("value").reset_index().assign(all="")
-
-
-def _mean(rows: pd.DataFrame) -> Any:
-    return None if rows.empty else means(rows, "value", "all").iloc[0]
-
-
-def _difference(rows: pd.DataFrame, baseline: pd.DataFrame) -> Any:
-    merged = rows.merge(baseline[["example", "value"]].rename(columns={"value": "baseline"}), on="example")
-    return differences(merged, "value", "all", "baseline").iloc[0]
-
-
-def _told(row: Any) -> str:
-    return f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
+    )

@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vlm_lens.errors import InputError
+from vlm_lens.experiments.claims import agreed, difference_of, mean_of, told
 from vlm_lens.experiments.information_flow.knockouts import FROM, KNOCKOUTS, OUTSIDE, TO_BOTH, TO_GENERATED, TO_TEXT
 from vlm_lens.experiments.judged import judging_notes
 from vlm_lens.experiments.over_pictures import differences, means
@@ -17,6 +18,7 @@ from vlm_lens.plotting.knockout_curves import knockout_curves
 METRICS = {"f1": "F1", "precision": "precision", "recall": "recall"}
 ALL = "all layers"
 N_SHOWN = 3
+ENOUGH = 0.75  # section 4.4: what the middle layers alone reach at least
 CLOSE = 0.1  # a difference of F1 within which two conditions count as equal; the paper draws no intervals
 
 
@@ -33,20 +35,21 @@ def summary_of(rows: pd.DataFrame, options: Any, facts: Mapping[str, Any]) -> Su
     outside = f"outside {first}-{last}"
     bars, curves = bar_rows(rows, outside), curve_rows(rows, clean)
     scores, by_layer = scored(bars, ["knockout", "blocked"]), means(curves, "f1", ["knockout", "first"])
-    told = f"Mean over pictures, with 95% intervals; N = {len(clean)}."
-    drop = differences(paired(bars, clean), "baseline", ["knockout", "blocked"], "f1")
+    over = f"Mean over pictures, with 95% intervals; N = {len(clean)}."
+    base = clean[["example", "f1"]].rename(columns={"f1": "baseline"})
+    drop = differences(bars.merge(base, on="example"), "baseline", ["knockout", "blocked"], "f1")
     tables = {
         "F1": Table(
             scores, laid_out(scores, "knockout", ["blocked", "metric"], digits=2),
-            f"A description under each knockout, held against the model's own. {told}",
+            f"A description under each knockout, held against the model's own. {over}",
         ),
         "from layer": Table(
             by_layer, laid_out(by_layer, "first", "knockout", digits=2),
-            f"F1 with the knockout from a layer on (row {facts['n_layers']}: nothing is blocked). {told}",
+            f"F1 with the knockout from a layer on (row {facts['n_layers']}: nothing is blocked). {over}",
         ),
         "loss of F1": Table(
             drop, laid_out(drop, "knockout", "blocked", digits=2),
-            f"What a knockout takes of the F1 that the model's own description has with itself, paired. {told}",
+            f"What a knockout takes of the F1 that the model's own description has with itself, paired. {over}",
         ),
         "descriptions": texts_of(bars, clean),
     }  # fmt: skip
@@ -88,11 +91,6 @@ def scored(rows: pd.DataFrame, by: list[str]) -> pd.DataFrame:
     return tidy.sort_values(by, key=_place, kind="stable", ignore_index=True)
 
 
-def paired(rows: pd.DataFrame, baseline: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the F1 of another description of the same picture as `baseline`."""
-    return rows.merge(baseline[["example", "f1"]].rename(columns={"f1": "baseline"}), on="example")
-
-
 def texts_of(bars: pd.DataFrame, clean: pd.DataFrame) -> Table:
     """The descriptions of the first pictures, as figure 5 shows them."""
     rows = pd.concat([clean.assign(blocked="nothing"), bars])
@@ -102,8 +100,8 @@ def texts_of(bars: pd.DataFrame, clean: pd.DataFrame) -> Table:
     tidy = shown[["example", "condition", "text", "lost", "invented"]].assign(
         value=shown["f1"], low=float("nan"), high=float("nan"), n=1
     )
-    told = tidy.assign(told=[f"{one.text} (F1 {one.value:.2f})" for one in tidy.itertuples()])
-    layout = told.pivot(index="condition", columns="example", values="told")
+    shown = tidy.assign(told=[f"{one.text} (F1 {one.value:.2f})" for one in tidy.itertuples()])
+    layout = shown.pivot(index="condition", columns="example", values="told")
     order = list(dict.fromkeys(tidy["condition"]))
     return Table(tidy.reset_index(drop=True), layout.loc[order], f"Descriptions of the first {N_SHOWN} pictures.")
 
@@ -116,59 +114,51 @@ def findings(
     def rows(knockout: str, blocked: str = ALL) -> pd.DataFrame:
         return bars[(bars["knockout"] == knockout) & (bars["blocked"] == blocked)]
 
-    def f1(of: pd.DataFrame) -> Any:
-        return means(of.assign(all=""), "f1", "all").iloc[0]
-
-    def less(of: pd.DataFrame, baseline: pd.DataFrame) -> Any:
-        return differences(paired(of, baseline).assign(all=""), "baseline", "all", "f1").iloc[0]
-
-    generated, text, n = f1(rows(TO_GENERATED)), f1(rows(TO_TEXT)), clean["example"].nunique()
-    gap = less(rows(TO_TEXT), rows(TO_GENERATED))
-    own, half = f1(clean), -(-n_layers // 2)
-    starts = sorted(one for one in curves["first"].unique() if half <= one < n_layers)
+    generated, text, both = (rows(name) for name in (TO_GENERATED, TO_TEXT, TO_BOTH))
+    kept, n = difference_of(generated, both, "f1"), clean["example"].nunique()
+    without = mean_of(text, "f1")
     found = [
         Finding(
             "Query text holds a global description: without direct access to the picture the generated tokens still "
             "reach F1 = 0.4 (section 4.3, figure 2 e), more than without any access (img -> txt+gen).",
-            bool(less(rows(TO_BOTH), rows(TO_GENERATED)).low > 0),
-            f"F1 {told(generated)} under img -> gen, {told(f1(rows(TO_BOTH)))} under img -> txt+gen, difference "
-            f"{told(less(rows(TO_BOTH), rows(TO_GENERATED)))}; N = {n}.",
+            agreed(kept.low > 0, kept),
+            f"F1 {told(mean_of(generated, 'f1'))} under img -> gen, {told(mean_of(both, 'f1'))} under img -> txt+gen, "
+            f"difference {told(kept)}; N = {n}.",
         ),
         Finding(
             "Without the picture in the query text the model fails: F1 = 0 under img -> txt (section 4.3).",
-            bool(text.high < CLOSE),
-            f"F1 {told(text)} under img -> txt, and img -> gen is {told(gap)} above it; N = {n}.",
+            agreed(without.high < CLOSE, without),
+            f"F1 {told(without)} under img -> txt; img -> gen minus img -> txt: "
+            f"{told(difference_of(generated, text, 'f1'))}; N = {n}.",
         ),
     ]
-    inside = {name: (f1(rows(name, outside)), less(rows(name), rows(name, outside))) for name in KNOCKOUTS}
+    inside = {name: (mean_of(rows(name, outside), "f1"), difference_of(rows(name, outside), rows(name), "f1"))
+              for name in KNOCKOUTS}  # fmt: skip
+    is_enough = min(one.low for one, _ in inside.values()) >= ENOUGH - CLOSE and inside[TO_GENERATED][1].low > 0
     found.append(
         Finding(
             "The middle layers alone give nearly the whole description: F1 of 0.75 to 0.81 with everything outside of "
             "them knocked out, also under img -> txt+gen (section 4.4, dashed bars of figure 2 e).",
-            bool(min(one.low for one, _ in inside.values()) >= 0.75 - CLOSE and inside[TO_GENERATED][1].low > 0),
+            agreed(is_enough, *(one for pair in inside.values() for one in pair)),
             f"Blocked {outside}: "
             + ", ".join(f"{name} {told(one)} ({told(more)} above all layers)" for name, (one, more) in inside.items())
-            + f"; the model's own text with itself {own.value:.2f}; N = {n}.",
+            + f"; the model's own text with itself {mean_of(clean, 'f1').value:.2f}; N = {n}.",
         )
-    )  # fmt: skip
-    if starts:
+    )
+    half = -(-n_layers // 2)
+    if starts := sorted(one for one in curves["first"].unique() if half <= one < n_layers):
         late = {name: curves[(curves["knockout"] == name) & (curves["first"] == starts[0])] for name in KNOCKOUTS}
-        drops = {name: less(of, clean) for name, of in late.items()}
+        drops = {name: difference_of(clean, of, "f1") for name, of in late.items()}
         found.append(
             Finding(
                 "Late layers hardly matter: from half of the depth on a knockout changes next to nothing "
                 "(section 4.4, figure 2 f).",
-                all(bool(one.high < CLOSE) for one in drops.values()),
+                agreed(all(one.high < CLOSE for one in drops.values()), *drops.values()),
                 f"Loss of F1 when blocked from layer {starts[0]} of {n_layers} on: "
                 + ", ".join(f"{name} {told(one)}" for name, one in drops.items()) + f"; N = {n}.",
             )
         )  # fmt: skip
     return tuple(found)
-
-
-def told(row: Any) -> str:
-    """A figure with its interval."""
-    return f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
 
 
 def _place(column: pd.Series) -> pd.Series:

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vlm_lens.errors import InputError
+from vlm_lens.experiments.claims import agreed, difference_of, mean_of, told
 from vlm_lens.experiments.layer_windows import at_depth, named_layers
 from vlm_lens.experiments.localisation.figures import accuracy_figure, map_figure
 from vlm_lens.experiments.localisation.looking import KEPT
@@ -27,21 +28,21 @@ def summary_of(rows: Mapping[str, pd.DataFrame], options: Any, facts: Mapping[st
     """
     counts = funnel(rows, options)
     if "accuracy" not in rows or rows["accuracy"].empty:
-        told = "; ".join(f"{row.step}: {int(row.value)}" for row in counts.itertuples())
+        became = "; ".join(f"{row.step}: {int(row.value)}" for row in counts.itertuples())
         advice = "More pictures, details='all', or another segmenter may help."
-        raise InputError("Details to localise", "at least one", f"none ({told})", advice)
+        raise InputError("Details to localise", "at least one", f"none ({became})", advice)
     n_layers, cells = facts["n_layers"], rows["accuracy"]
     width = max(1, round(options.width * n_layers / options.depth))
     windows = in_windows(cells, width)
     scores = pd.concat([means(windows, kind, "layers").assign(of=name) for kind, name in KINDS.items()])
     n_details, n_pictures = len(cells.drop_duplicates(["example", "detail"])), cells["example"].nunique()
-    told = f"{n_details} details of {n_pictures} pictures, {width} consecutive layers together."
+    over = f"{n_details} details of {n_pictures} pictures, {width} consecutive layers together."
     tables = {
         "accuracy": Table(
             scores.reset_index(drop=True), laid_out(scores, "layers", "of", digits=2),
-            f"How often the peak of attention lies within {options.tolerance} token(s) of the object. {told}",
+            f"How often the peak of attention lies within {options.tolerance} token(s) of the object. {over}",
         ),
-        "above chance": _above(windows, told),
+        "above chance": _above(windows, over),
         "details": Table(
             counts, counts.assign(N=counts["value"].astype(int)).set_index("step")[["N"]],
             "What became of the objects that the descriptions name.",
@@ -105,46 +106,41 @@ def findings(cells: pd.DataFrame, middle: range, n_layers: int) -> tuple[Finding
     """The paper's claims about figure 7, at the layers of its maps and outside of them."""
     inside = cells[cells["layer"].isin(list(middle))]
     n_details = len(cells.drop_duplicates(["example", "detail"]))
-    own = means(inside.assign(all=""), "is_right", "all").iloc[0]
-    above = {kind: differences(inside.assign(all=""), "is_right", "all", kind).iloc[0] for kind in ("chance", "others")}
+    own = mean_of(inside, "is_right")
+    pair = ("example", "detail")
+    above = {
+        kind: difference_of(inside, inside.assign(is_right=inside[kind]), "is_right", pair)
+        for kind in ("chance", "others")
+    }
     found = [
         Finding(
             "In the middle layers the words of a detail look at it: the peak of attention is at the object in almost "
             "73% (section 4.5, figure 7).",
-            bool(above["chance"].low > 0),
-            f"Layers {named_layers(middle)}: {_told(own)}, which is {_told(above['chance'])} above chance; {n_details} "
+            agreed(above["chance"].low > 0, above["chance"]),
+            f"Layers {named_layers(middle)}: {told(own)}, which is {told(above['chance'])} above chance; {n_details} "
             f"details of {own.n} pictures.",
         ),
         Finding(
             "They look there more than the other words of the same description do (not in the paper).",
-            bool(above["others"].low > 0),
-            f"Layers {named_layers(middle)}: {_told(above['others'])} above all other words.",
+            agreed(above["others"].low > 0, above["others"]),
+            f"Layers {named_layers(middle)}: {told(above['others'])} above all other words.",
         ),
     ]
-    outer = {
-        "before": cells[cells["layer"] < middle.start], "behind": cells[cells["layer"] >= middle.stop],
-    }  # fmt: skip
-    rises = {}
-    for name, rows in outer.items():
-        if rows.empty:
-            continue
-        key = ["example", "detail"]
-        base = rows.groupby(key, sort=False)["is_right"].mean().rename("baseline").reset_index()
-        per = inside.groupby(key, sort=False)["is_right"].mean().reset_index().merge(base, on=key)
-        rises[name] = differences(per.assign(all=""), "is_right", "all", "baseline").iloc[0]
+    outer = {"before": cells[cells["layer"] < middle.start], "behind": cells[cells["layer"] >= middle.stop]}
+    rises = {name: difference_of(inside, rows, "is_right", pair) for name, rows in outer.items() if len(rows)}
     if rises:
         found.append(
             Finding(
                 "Localisation is done only in the middle layers (section 4.5, figures 7 and A6).",
-                bool(all(one.low > 0 for one in rises.values())),
+                agreed(all(one.low > 0 for one in rises.values()), *rises.values()),
                 f"Layers {named_layers(middle)} of {n_layers} are "
-                + ", ".join(f"{_told(one)} above those {name} them" for name, one in rises.items()) + ".",
+                + ", ".join(f"{told(one)} above those {name} them" for name, one in rises.items()) + ".",
             )
         )  # fmt: skip
     return tuple(found)
 
 
-def _above(windows: pd.DataFrame, told: str) -> Table:
+def _above(windows: pd.DataFrame, over: str) -> Table:
     """Paired differences of accuracy from chance and from other words."""
     found = [
         differences(windows, "is_right", "layers", kind).assign(of=f"above {KINDS[kind]}")
@@ -152,9 +148,5 @@ def _above(windows: pd.DataFrame, told: str) -> Table:
     ]
     tidy = pd.concat(found, ignore_index=True)
     return Table(
-        tidy, laid_out(tidy, "layers", "of", digits=2), f"Accuracy above chance and other words, paired. {told}"
+        tidy, laid_out(tidy, "layers", "of", digits=2), f"Accuracy above chance and other words, paired. {over}"
     )
-
-
-def _told(row: Any) -> str:
-    return f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"

@@ -7,12 +7,14 @@ from typing import Any
 import pandas as pd
 
 from vlm_lens.errors import InputError
+from vlm_lens.experiments.claims import agreed, difference_of, mean_of, told
 from vlm_lens.experiments.judged import judging_notes
-from vlm_lens.experiments.over_pictures import differences, means
+from vlm_lens.experiments.over_pictures import means
 from vlm_lens.experiments.summary import Finding, Summary, Table, laid_out
 from vlm_lens.plotting.scores_by_share import scores_by_share
 
 METRICS = {"f1": "F1", "precision": "precision", "recall": "recall"}
+CONTROLS = {"random": "as many drawn at random", "bottom": "as many that are attended to least"}
 FEW, ENOUGH = 0.05, 0.8
 """Section 5 and appendix D: 5% of the tokens, and an F1 above 0.8."""
 
@@ -35,9 +37,9 @@ def summary_of(rows: pd.DataFrame, options: Any, facts: Mapping[str, Any]) -> Su
     scores = {name: means(shown, column, ["order", "kept", "share"]) for column, name in METRICS.items()}
     n, sizes = len(clean), ranked.groupby("share")["n_kept"].median()
     counts = ", ".join(f"{_percent(float(share))} {int(count)}" for share, count in sizes.items())
-    told = f"Image tokens that stay visible in each layer, median over pictures: {counts}. N = {n}."
+    over = f"Image tokens that stay visible in each layer, median over pictures: {counts}. N = {n}."
     tables = {
-        name: Table(one, laid_out(one, "order", "kept", digits=2), f"{name} with the model's own description. {told}")
+        name: Table(one, laid_out(one, "order", "kept", digits=2), f"{name} with the model's own description. {over}")
         for name, one in scores.items()
     }
     notes = (
@@ -56,50 +58,38 @@ def findings(ranked: pd.DataFrame, options: Any) -> tuple[Finding, ...]:
         return ()
     few = min(tried, key=lambda share: (abs(share - FEW), share))
     top, full, none = (ranked[(ranked["order"] == "top") & (ranked["share"] == share)] for share in (few, 1.0, 0.0))
-    score, kept = means(top, "f1", "order").iloc[0], int(top["n_kept"].median())
-    loss = _difference(full, top)
+    score, loss = mean_of(top, "f1"), difference_of(full, top, "f1")
     found = [
         Finding(
-            "A small share of the image tokens is enough: with 5% of them F1 is above 0.8 (section 5, figures 9 and "
-            "A7).",
-            bool(score.low > ENOUGH),
-            f"F1 {_told(score)} with {_percent(few)} ({kept} tokens), {_told(loss)} below the model's own; "
-            f"N = {score.n}.",
+            "Few image tokens are enough: with 5% of them F1 is above 0.8 (section 5, figures 9 and A7).",
+            agreed(score.low > ENOUGH, score),
+            f"F1 {told(score)} with {_percent(few)} ({int(top['n_kept'].median())} tokens), {told(loss)} below the "
+            f"model's own; N = {score.n}.",
         )
-    ]  # fmt: skip
+    ]
     if not none.empty:
-        gain = _difference(top, none)
+        gain = difference_of(top, none, "f1")
         found.append(
             Finding(
                 "These few tokens give back what is lost without any (section 5).",
-                bool(gain.low > 0),
-                f"F1 rises by {_told(gain)} from no image token to {_percent(few)}; N = {gain.n}.",
+                agreed(gain.low > 0, gain),
+                f"F1 rises by {told(gain)} from no image token to {_percent(few)}; N = {gain.n}.",
             )
         )
     for control in options.controls:
         other = ranked[(ranked["order"] == control) & (ranked["share"] == few)]
         if other.empty:
             continue
-        gain = _difference(top, other)
-        name = {"random": "as many drawn at random", "bottom": "as many that are attended to least"}[control]
+        gain = difference_of(top, other, "f1")
         found.append(
             Finding(
-                f"Attention finds the tokens that matter: they do better than {name} (not in the paper).",
-                bool(gain.low > 0),
-                f"F1 is higher by {_told(gain)} at {_percent(few)}; N = {gain.n}.",
+                f"Attention finds the tokens that matter: they do better than {CONTROLS[control]} (not in the paper).",
+                agreed(gain.low > 0, gain),
+                f"F1 is higher by {told(gain)} at {_percent(few)}; N = {gain.n}.",
             )
         )
     return tuple(found)
 
 
-def _difference(rows: pd.DataFrame, baseline: pd.DataFrame) -> Any:
-    base = baseline[["example", "f1"]].rename(columns={"f1": "baseline"})
-    return differences(rows.merge(base, on="example").assign(all=""), "f1", "all", "baseline").iloc[0]
-
-
 def _percent(share: float) -> str:
     return f"{100 * share:g}%"
-
-
-def _told(row: Any) -> str:
-    return f"{row.value:.2f} [{row.low:.2f}, {row.high:.2f}]"
