@@ -10,6 +10,8 @@ from PIL import Image
 
 from tests.experiments.described_scenes import SHORT, context_of, demo, plain_demo
 from tests.interventions.plain_transformers import edges
+from vlm_lens.data import read_scenes
+from vlm_lens.data.selections import listed_ids
 from vlm_lens.errors import InputError
 from vlm_lens.experiments import descriptions
 from vlm_lens.experiments.information_flow import InformationFlow
@@ -119,3 +121,12 @@ def test_conditions_whose_logits_do_not_fit_together_are_run_in_parts(monkeypatc
     parts = list(descriptions.in_parts(context, InformationFlow().grid(context, context.data[0])))
     assert [len(names) for names, _ in parts] == [3, 3, 3, 3]
     assert rows_of(max_new_tokens=SHORT, stride=2) == whole
+
+
+def test_the_papers_81_pictures_are_chosen_by_their_list() -> None:
+    data, experiment = read_scenes(3), InformationFlow()
+    among = replace(data, examples=(data[0], replace(data[1], id=listed_ids()[0]), data[2]))
+    found = experiment.chosen(among, experiment.Options(ids="whats-in-the-image"))
+    assert [one.id for one in found] == [listed_ids()[0]] and len(listed_ids()) == 81
+    assert [(step.n_before, step.n_after) for step in found.steps] == [(3, 1)]
+    assert len(experiment.chosen(among, experiment.Options())) == 3
