@@ -26,7 +26,8 @@ def made_up(values: dict[str, float] = VALUES, jitter: float = 0.01) -> dict[str
     regions, scores = [], []
     for (place, (example, category)), part in product(enumerate(PICTURES.items()), ("eye", "leg")):
         regions.append({"example": example, "class": category, "part": part, "n_patches": 1 + (part == "leg"),
-                        "share": 0.01 * (1 + place) * (1 + (part == "leg")), "aliases": 1, "pieces": "", "chance": 0.1,
+                        "share": 0.01 * (1 + place // 2) * (1 + 3 * (part == "leg")), "aliases": 1, "pieces": "",
+                        "chance": 0.1,
                         "object_aliases": 1, "object_pieces": "'d' 'og'" if category == "dog" else "",
                         "object_chance": 0.1})  # fmt: skip
         for setting, layer in product(values, (1, 2)):
@@ -95,6 +96,12 @@ def test_findings_are_denied_where_the_opposite_was_put() -> None:
 def test_where_context_does_not_matter_nothing_is_said_of_who_makes_up_for_it() -> None:
     found = summary(dict.fromkeys(VALUES, 0.9)).findings
     assert [one.agrees for one in found][2:5] == [False, None, None]
+
+
+def test_of_one_picture_nothing_is_claimed() -> None:
+    rows = {name: table[table["example"] == "1"] for name, table in made_up().items()}
+    found = PartIdentification().summarised(rows, PartIdentification.Options(), FACTS).findings
+    assert {one.agrees for one in found} == {None}
 
 
 def test_notes_count_what_was_left_out_and_name_labels_in_pieces() -> None:

@@ -6,12 +6,13 @@ from typing import Any
 import pandas as pd
 
 from vlm_lens.experiments.object_parts.knockouts import DECODER, ENCODER, FULL, NONE
-from vlm_lens.experiments.object_parts.told import above_zero, plain, signed, within
+from vlm_lens.experiments.object_parts.told import above_zero, all_hold, below_zero, plain, signed, within
 from vlm_lens.experiments.part_identification.frames import ALL, averages, beside, paired, size_bins
 from vlm_lens.experiments.summary import Finding
 
 NEAR = 0.05
-"""Two scores are near each other within this: the rows of table 3 differ by up to 0.08 between part and object."""
+"""Two scores are near each other within this: half of what the rows of table 3 differ by at most, people aside."""
+HIGH = 0.8
 
 
 def findings(here: pd.DataFrame, options: Any, facts: Mapping[str, Any]) -> tuple[Finding, ...]:
@@ -33,10 +34,10 @@ def findings(here: pd.DataFrame, options: Any, facts: Mapping[str, Any]) -> tupl
 def _above_chance(rows: pd.DataFrame, options: Any) -> Finding:
     clean = rows[rows["setting"] == NONE]
     score, above = _mean(clean, options), _difference(clean, "score", "null", options)
-    agrees = None if above is None else bool(above.low > 0)
+    is_high = None if pd.isna(score.low) else True if score.low >= HIGH else False if score.high < HIGH else None
     return Finding(
         "Parts are identified well above chance, at 0.8 or more on average (section 4.2, figure 2).",
-        agrees if agrees is None else agrees and bool(score.value >= 0.8),
+        all_hold(above_zero(above), is_high),
         f"Parts score {plain(score)}, N = {score.n}; {signed(above)} above as many patches elsewhere in the picture.",
     )
 
@@ -55,7 +56,7 @@ def _full(rows: pd.DataFrame, options: Any) -> Finding:
     drop = _between(rows, FULL, NONE, options)
     return Finding(
         "Without any context, in encoder and decoder, identifiability drops (section 4.3, figure 4).",
-        bool(drop.high < 0),
+        below_zero(drop),
         f"Full AK minus no AK: {signed(drop)}, N = {drop.n}.",
     )
 
@@ -121,9 +122,10 @@ def _sizes(rows: pd.DataFrame, options: Any) -> Finding:
         f"{names[int(one.size_)]}: {plain(one)}" for one in by_size.rename(columns={"size": "size_"}).itertuples()
     )
     beyond = ", ".join(signed(one) for one in above.itertuples())
+    is_near = abs(large.value - small.value) <= NEAR or (small.low <= large.high and large.low <= small.high)
     return Finding(
         "The size of a part makes little difference to a language model (appendix D, figure 8).",
-        bool(abs(large.value - small.value) <= NEAR or small.low <= large.high and large.low <= small.high),
+        None if pd.isna(small.low) or pd.isna(large.low) else bool(is_near),
         f"By share of the picture: {sized}. Above elsewhere in the picture: {beyond}. The best of many patches is "
         "higher by chance alone. Smallest and largest agree where their intervals overlap, or "
         f"within {NEAR}.",

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from vlm_lens.experiments.object_parts.told import above_zero, plain, signed
+from vlm_lens.experiments.object_parts.told import above_zero, below_zero, plain, signed
 from vlm_lens.experiments.part_identification.frames import ALL, REGION, averages, paired, size_bins
 from vlm_lens.experiments.part_identification_clip.beside import Beside
 from vlm_lens.experiments.summary import Finding
@@ -35,7 +35,7 @@ def findings(frame: pd.DataFrame, first: int, depth: int, beside: Beside | None,
         ),
         Finding(
             "Held to the part, CLIP identifies the object less well (section 4.5, figure 6).",
-            _below_zero(whole_object),
+            below_zero(whole_object),
             f"Held minus whole: {signed(whole_object)}.",
         ),
         _best_layer(rows, depth, options),
@@ -50,7 +50,7 @@ def _best_layer(rows: pd.DataFrame, depth: int, options: Any) -> Finding:
     told = ", ".join(f"{one.from_layer}: {one.value:.3f}" for one in means.itertuples())
     return Finding(
         "The last layers alone are best: 22 of 24 (section 4.5, figure 9).",
-        bool(best["from_layer"] >= 0.75 * depth and best["from_layer"] < depth),
+        None if pd.isna(best["low"]) else bool(0.75 * depth <= best["from_layer"] < depth),
         f"By first layer ({depth}: none): {told}. The best, {best['from_layer']:.0f}, is {plain(best)}; from three "
         "quarters of the depth on counts as last.",
     )
@@ -83,8 +83,3 @@ def _beside(held: pd.DataFrame, beside: Beside, options: Any) -> Finding:
 def _difference(rows: pd.DataFrame, value: str, baseline: str, options: Any) -> Any:
     found = paired(rows.assign(of="all"), value, baseline, ["of"], options)
     return None if found.empty else found.iloc[0]
-
-
-def _below_zero(row: Any) -> bool | None:
-    found = above_zero(row)
-    return None if found is None else not found
