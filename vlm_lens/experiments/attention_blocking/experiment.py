@@ -10,32 +10,30 @@ import pandas as pd
 from vlm_lens.data import Dataset, Example, Question
 from vlm_lens.errors import InputError
 from vlm_lens.experiments.answers import AnsweredOptions, Beginning, Said, beginning_of, said_of
-from vlm_lens.experiments.attention_blocking.windows import NAMES, paper_windows, sliding_windows
+from vlm_lens.experiments.attention_blocking.edges import blocked_edges
+from vlm_lens.experiments.attention_blocking.findings import findings_of_sliding, findings_of_windows
+from vlm_lens.experiments.attention_blocking.windows import paper_width, paper_windows, sliding_windows
 from vlm_lens.experiments.context import Context
 from vlm_lens.experiments.experiment import Experiment, Grid, Rows
+from vlm_lens.experiments.object_patches import ObjectPatchesOptions, object_region
 from vlm_lens.experiments.object_questions import object_question, with_object_question
 from vlm_lens.experiments.options import option
 from vlm_lens.experiments.over_pictures import differences, means
 from vlm_lens.experiments.prompts import asked
-from vlm_lens.experiments.summary import Finding, Summary, Table, laid_out
+from vlm_lens.experiments.summary import Summary, Table, laid_out
 from vlm_lens.interventions import AttentionKnockout
-from vlm_lens.layout import TokenLayout
-from vlm_lens.plotting.blocking_windows import blocking_windows
+from vlm_lens.plotting.blocking_windows import blocking_by_layer, blocking_windows
 from vlm_lens.sweeps import Logits
 from vlm_lens.sweeps.cell import Cell
 
-OBJECT, OBJECT_1, OBJECT_2 = "object -> last", "object + 1 -> last", "object + 2 -> last"
-REST, TO_ROW, ROWS_TO_ROW = "image - (object + 1) -> last", "object + 1 -> last row", "image - last row -> last row"
-SOURCES = (OBJECT, OBJECT_1, OBJECT_2, REST, TO_ROW, ROWS_TO_ROW)
-
 
 @dataclass(frozen=True)
-class AttentionBlockingOptions(AnsweredOptions):
+class AttentionBlockingOptions(AnsweredOptions, ObjectPatchesOptions):
     """What can be chosen."""
 
     answer_prefix: str = option("It is a", "how the answer begins")
     windows: str = option("paper", "'paper' for its six windows, 'sliding' for every window of `width` layers")
-    width: int = option(10, "layers in a sliding window")
+    width: int = option(0, "layers in a sliding window; 0 for the same share of the depth as the paper's 10 of 32")
     blocks_own_row: bool = option(
         False,
         "whether the last row of patches also loses what it holds of the source itself",
@@ -68,32 +66,41 @@ class AttentionBlocking(Experiment):
         begun = {word: beginning_of(context.vlm, word, context.options.answer_prefix) for word in answers}
         return {
             "n_layers": context.vlm.cfg.n_layers,
+            "steps": [[step.name, step.n_before, step.n_after] for step in context.data.steps],
             "windows": {name: [one[0], one[-1]] for name, one in _windows(context).items()},
             "split": {word: list(one.pieces) for word, one in begun.items() if not one.is_whole},
         }
 
     def grid(self, context: Context, example: Example) -> Grid:
         """Windows x sources, read at the last position."""
-        question, annotation = object_question(example, context.options.task)
-        inputs = asked(context.vlm, example.image, question.text, answer=context.options.answer_prefix)
+        options = context.options
+        question, annotation = object_question(example, options.task)
+        inputs = asked(context.vlm, example.image, question.text, answer=options.answer_prefix)
+        found = object_region(inputs.layout.image_span(), annotation, options.geometry)
         conditions = {
             (window, source): AttentionKnockout(queries, keys, layers=layers)
-            for source, (queries, keys) in blocked_edges(
-                inputs.layout, annotation.mask, context.options.blocks_own_row
-            ).items()
+            for source, (queries, keys) in blocked_edges(inputs.layout, found, options.blocks_own_row).items()
             for window, layers in _windows(context).items()
         }
         return Grid(inputs, conditions, Logits())
 
     def rows(self, context: Context, examples: Sequence[Example]) -> Rows:
-        """A row for each window and source of each picture."""
-        return {"cells": [row for example in examples for row in self._cells(context, example)]}
+        """A row for each picture, and one for each of its windows and sources."""
+        pictures, cells = [], []
+        for example in examples:
+            of_picture = self._cells(context, example)
+            cells += of_picture
+            pictures.append({"example": example.id, "is_seen": bool(of_picture)})
+        return {"pictures": pictures, "cells": cells}
 
     def _cells(self, context: Context, example: Example) -> list[dict[str, Any]]:
+        """The rows of a picture; none where the crop cut the object away."""
         vlm, options = context.vlm, context.options
         question, _ = object_question(example, options.task)
         answer = beginning_of(vlm, question.answer, options.answer_prefix)
         grid = self.grid(context, example)
+        if not grid.conditions:
+            return []
         found = context.sweep(grid)
         clean = self._said(context, question, answer, found.clean)
         rows = []
@@ -111,66 +118,46 @@ class AttentionBlocking(Experiment):
         return said_of(context.vlm, cell.logits[0], question.answer, answer, context.options.token_rule)
 
     def summarised(self, rows: Mapping[str, pd.DataFrame], options: Any, facts: Mapping[str, Any]) -> Summary:
-        """Table 2, its figure, and three claims."""
-        cells = rows["cells"]
-        n_all = cells["example"].nunique()
-        if options.among_right:
-            cells = cells[cells["clean_is_right"]]
+        """Table 2 or figure 8, and the paper's claims."""
+        pictures, cells = rows["pictures"], rows.get("cells", pd.DataFrame())
+        n_seen = int(pictures["is_seen"].sum())
+        right = cells[cells["clean_is_right"].astype(bool)] if len(cells) else cells
+        n_right = right["example"].nunique() if len(right) else 0
+        cells = right if options.among_right else cells
+        counted = (
+            f"Pictures: {len(pictures)}; with the object inside of what the model sees: {n_seen}; answered right when "
+            f"nothing is blocked: {n_right}."
+        )
         if cells.empty:
             advice = "Look at what the model answers; another prompt or answer_prefix may fit it better."
-            got = f"none of {n_all}"
-            raise InputError("Pictures that are answered right when nothing is blocked", "at least one", got, advice)
-        accuracy, probability = (means(cells, value, ["source", "window"]) for value in ("is_right", "probability"))
+            what = "Pictures that are answered right when nothing is blocked"
+            raise InputError(what, "at least one", f"none. {counted}", advice)
+        accuracy = means(cells, "is_right", ["source", "window"])
+        probability = means(cells, "probability", ["source", "window"], is_binary=False)
         change = differences(cells, "probability", ["source", "window"], "clean_probability")
-        n = cells["example"].nunique()
-        told = f"N = {n} of {n_all} pictures" + (
-            " (those answered right when nothing is blocked)" if options.among_right else ""
-        )
+        right_ones = " (those answered right when nothing is blocked)" if options.among_right else ""
+        told = f"N = {cells['example'].nunique()} of {len(pictures)} pictures{right_ones}"
+        captions = {
+            "accuracy": (accuracy, "Accuracy"),
+            "probability": (probability, "Probability of the right answer's first token"),
+            "change of probability": (change, "Paired difference of that probability from the run without blocking"),
+        }
         tables = {
-            "accuracy": Table(accuracy, laid_out(accuracy, "source", "window", digits=2), f"Accuracy. {told}."),
-            "probability": Table(
-                probability, laid_out(probability, "source", "window", digits=2),
-                f"Probability of the right answer's first token. {told}.",
-            ),
-            "change of probability": Table(
-                change, laid_out(change, "source", "window", digits=2),
-                f"Paired difference of that probability from the run without blocking. {told}.",
-            ),
-        }  # fmt: skip
-        split = [f"{word!r} is read by its first piece: {pieces}" for word, pieces in facts["split"].items()]
-        windows = ", ".join(f"{name} {first} to {last}" for name, (first, last) in facts["windows"].items())
-        return Summary(
-            tables,
-            {
-                "accuracy": partial(blocking_windows, accuracy, "accuracy"),
-                "probability": partial(blocking_windows, probability, "probability of the right answer"),
-            },
-            _findings(change, accuracy) if options.windows == "paper" else (),
-            (f"Layers, counted from 0: {windows}.", *split),
+            name: Table(tidy, laid_out(tidy, "source", "window", digits=2), f"{caption}. {told}.")
+            for name, (tidy, caption) in captions.items()
+        }
+        is_sliding = options.windows == "sliding"
+        draw = partial(blocking_by_layer, facts["windows"]) if is_sliding else blocking_windows
+        figures = {
+            "accuracy": partial(draw, accuracy, "accuracy"),
+            "probability": partial(draw, probability, "probability of the right answer"),
+        }
+        findings = (
+            findings_of_sliding(change, facts["windows"], facts["n_layers"])
+            if is_sliding
+            else findings_of_windows(cells, change)
         )
-
-
-def blocked_edges(layout: TokenLayout, mask: Any, blocks_own_row: bool) -> dict[str, tuple[Any, Any]]:
-    """For each source the queries and keys between which attention is blocked; sources without any edge are left out.
-
-    Args:
-        layout: of the prompt, one picture.
-        mask: the object's pixels, `[height width]`.
-        blocks_own_row: whether the last row of patches loses the source's patches that lie in itself.
-    """
-    found = layout.region(mask)
-    row = layout.patches(rows=-1)
-    near = found.dilate(1)
-    into_row = near if blocks_own_row else near - row
-    edges = {
-        OBJECT: ("last", found),
-        OBJECT_1: ("last", near),
-        OBJECT_2: ("last", found.dilate(2)),
-        REST: ("last", ~near),
-        TO_ROW: ("last_row", into_row),
-        ROWS_TO_ROW: ("last_row", ~row),
-    }
-    return {source: edge for source, edge in edges.items() if len(edge[1])}
+        return Summary(tables, figures, findings, (*_notes(facts), counted))
 
 
 def _windows(context: Context) -> dict[str, range]:
@@ -178,41 +165,18 @@ def _windows(context: Context) -> dict[str, range]:
     if options.windows == "paper":
         return paper_windows(n_layers)
     if options.windows == "sliding":
-        return sliding_windows(n_layers, options.width)
+        return sliding_windows(n_layers, options.width or paper_width(n_layers))
     raise InputError("Option 'windows'", "'paper' or 'sliding'", repr(options.windows))
 
 
-def _findings(change: pd.DataFrame, accuracy: pd.DataFrame) -> tuple[Finding, ...]:
-    def at(source: str, window: str, table: pd.DataFrame = change) -> Any:
-        found = table[(table["source"] == source) & (table["window"] == window)]
-        return None if found.empty else found.iloc[0]
-
-    def told(row: Any) -> str:
-        return f"{row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
-
-    windows = {name: at(OBJECT_1, name) for name in NAMES[:-1]}
-    late, early = windows["mid-late"], windows["early"]
-    all_object, all_rest, summary = at(OBJECT_1, "all"), at(REST, "all"), at(ROWS_TO_ROW, "all")
-    findings = [
-        Finding(
-            "Blocking the object from the last position hurts most in mid-late layers (section 4.2, table 2).",
-            bool(late.high < early.low and late.value == min(one.value for one in windows.values())),
-            "Change of the right answer's probability by window: "
-            + ", ".join(f"{name} {told(one)}" for name, one in windows.items()) + f"; N = {early.n}.",
-        ),
-        Finding(
-            "The object's rows matter to the last position, over all layers (table 2: 0.67 of answers are left).",
-            bool(all_object.high < 0),
-            f"Object + 1 in all layers: {told(all_object)}; the rest of the picture: {told(all_rest)}.",
-        ),
-    ]  # fmt: skip
-    if summary is not None:
-        findings.append(
-            Finding(
-                "The last row of patches is no summary of the picture: blocking it from the others changes nothing "
-                "(table 2: 1.00).",
-                bool(summary.low > -0.05 and summary.high < 0.05),
-                f"Change of the probability: {told(summary)}; N = {summary.n}.",
-            )
-        )
-    return tuple(findings)
+def _notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    windows = ", ".join(
+        f"{first} to {last}" if name == f"{first}-{last}" else f"{name} {first} to {last}"
+        for name, (first, last) in facts["windows"].items()
+    )
+    return (
+        "Filters of the data: "
+        + "; ".join(f"{name}: {before} -> {after}" for name, before, after in facts["steps"]) + ".",
+        f"Layers, counted from 0: {windows}.",
+        *(f"{word!r} is read by its first piece: {pieces}." for word, pieces in facts["split"].items()),
+    )  # fmt: skip

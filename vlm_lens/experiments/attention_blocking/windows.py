@@ -26,9 +26,18 @@ def paper_windows(n_layers: int) -> dict[str, range]:
     """
     scale = n_layers / _PAPER_LAYERS
     return {
-        name: range(start := round(first * scale), max(start + 1, round((last + 1) * scale)))
+        name: range(start := min(round(first * scale), n_layers - 1), max(start + 1, round((last + 1) * scale)))
         for name, (first, last) in _PAPER.items()
     }
+
+
+def paper_width(n_layers: int) -> int:
+    """The width of figure 8's sliding window, 10 of 32 layers, at the same share of another depth.
+
+    >>> paper_width(32), paper_width(6)
+    (10, 2)
+    """
+    return max(1, round(10 * n_layers / _PAPER_LAYERS))
 
 
 def sliding_windows(n_layers: int, width: int) -> dict[str, range]:
