@@ -76,10 +76,10 @@ def _registers(decrease: pd.DataFrame) -> Finding:
     own = decrease[(decrease["kind"] == OBJECT) & (decrease["n"] > 0)].set_index("task")
     apart = [bool(row.high < own.loc[row.task, "low"]) for row in rows.itertuples()]
     n_tokens = float(rows["n_tokens"].iloc[0]) if len(rows) else 0.0
-    is_empty = n_tokens == 0
     claim = "Register tokens hold little of the object: without them little is lost (table 1: 5.1, 0.0, 3.3)."
-    if is_empty:
-        return Finding(claim, None, "No patch stands out by its norm here: there are no register tokens to ablate.")
+    if n_tokens < 1:
+        told = f"Hardly a patch stands out by its norm: {n_tokens:.1f} register tokens a picture, next to none to ablate."
+        return Finding(claim, None, told)
     return Finding(
         claim, all(apart) if apart else None, f"{_told(rows, 'task')} They are {n_tokens:.1f} tokens on average."
     )
