@@ -32,7 +32,7 @@ def answers_of(context: Context) -> pd.DataFrame:
 
 @cache
 def default_rows() -> tuple[Context, pd.DataFrame]:
-    context = context_of(EXPERIMENT)
+    context = context_of(EXPERIMENT, max_new_tokens=6)
     return context, answers_of(context)
 
 
@@ -40,7 +40,9 @@ def test_answers_from_contexts_equal_those_of_a_context_for_each_question() -> N
     context, answers = default_rows()
     example = context.data[1]
     for method, (keep, variant) in CONTEXTS.items():
-        plain = demo().compress(example.image, prompt="Describe this image.", keep=keep, variant=variant)
+        plain = demo().compress(
+            example.image, prompt="Describe this image.", keep=keep, variant=variant, max_new_tokens=6
+        )
         mine = answers[(answers["example"] == example.id) & (answers["method"] == method)].set_index("question")
         for question in yes_no_questions(example, context.options.tasks):
             said = plain.ask(question.text, max_new_tokens=16)
@@ -103,7 +105,7 @@ def test_the_paper_pads_pictures_that_are_not_square(preset: str, is_padded: boo
 
 
 def test_presets_agree_where_no_quirk_acts() -> None:
-    same = {"prompt": "Describe this image.", "template": None}
+    same = {"prompt": "Describe this image.", "template": None, "max_new_tokens": 6}
     paper = answers_of(context_of(EXPERIMENT, preset="paper", **same))
     _, default = default_rows()
     # Square pictures, and answers that begin with the word.

@@ -112,13 +112,18 @@ def agreements(summary: Summary) -> dict[str, bool | None]:
 
 
 def test_claims_agree_where_the_whole_interval_says_so_and_not_where_it_says_the_contrary() -> None:
-    good, chance = [YY] * 30, [YN] * 30
+    good, chance = [YY] * 70, [YN] * 70
     like_paper = {NAIVE: good, DESCRIBE: chance, BOTH: good, FEW: good, QUERY: chance, ALONE: chance}
     agreeing = summary_of(answers({name: {"existence": found} for name, found in like_paper.items()}), llm="chat:m")
     assert agreements(agreeing) == {"loss": True, "tokens": True, "both": True, "llm": True}
     contrary = {**like_paper, DESCRIBE: good, BOTH: chance, FEW: chance}
     found = agreements(summary_of(answers({k: {"existence": v} for k, v in contrary.items()}), llm="chat:m"))
     assert found == {"loss": False, "tokens": True, "both": False, "llm": False}
+
+
+def test_a_few_pictures_that_all_agree_decide_nothing() -> None:
+    few = {name: {"existence": [YY] * 3} for name in (NAIVE, DESCRIBE, BOTH)}
+    assert agreements(summary_of(answers(few), llm="chat:m")) == {"loss": None, "tokens": True, "llm": None}
 
 
 def test_claims_that_pictures_cannot_decide_are_left_open() -> None:

@@ -63,7 +63,10 @@ def n_tokens(answers: pd.DataFrame) -> pd.DataFrame:
     """Positions that answer a question in each layer: what is held, and what is read for it; means over questions."""
     counted = answers.assign(all=answers["n_held"] + answers["n_new"])
     parts = {TOKENS: "all", "held": "n_held", "read anew": "n_new"}
-    found = [means(counted, column, "method", is_binary=False).assign(task="Reprompt", measure=name) for name, column in parts.items()]
+    found = [
+        means(counted, column, "method", is_binary=False).assign(task="Reprompt", measure=name)
+        for name, column in parts.items()
+    ]
     return pd.concat(found, ignore_index=True)[COLUMNS]
 
 
