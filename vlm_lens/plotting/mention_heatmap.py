@@ -60,18 +60,19 @@ def mention_heatmap(counts: pd.DataFrame, any_text: str) -> go.Figure:
 def mentions_against_scores(pairs: pd.DataFrame) -> go.Figure:
     """A dot for each part of an object: how often both are named, and how well the part is identified.
 
+    Parts are named where the pointer is: as words they would lie over each other.
+
     Args:
         pairs: with `object`, `part`, `count`, `score`.
     """
     figure = go.Figure()
     for (name, group), colour in zip(pairs.groupby("object", sort=False), WORD_COLOURS * 4, strict=False):
         figure.add_scatter(
-            x=1 + group["count"], y=group["score"], mode="markers+text", text=[escaped(one) for one in group["part"]],
-            textposition="top center", textfont={"size": 10}, name=escaped(str(name)),
-            marker={"color": colour, "size": 8},
+            x=1 + group["count"], y=group["score"], mode="markers", text=[escaped(one) for one in group["part"]],
+            name=escaped(str(name)), marker={"color": colour, "size": 9, "opacity": 0.85},
             hovertemplate="%{text}: %{y:.2f}, %{x:.0f} texts<extra>" + escaped(str(name)) + "</extra>",
         )  # fmt: skip
-    figure.update_xaxes(type="log", title="1 + texts that name part and object")
+    figure.update_xaxes(type="log", dtick="D2", title="1 + texts that name part and object")
     figure.update_yaxes(title="identifiability (OPI)")
     legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
     figure.update_layout(template=template(), height=480, margin={"l": 8, "r": 16, "t": 40, "b": 8}, legend=legend)
