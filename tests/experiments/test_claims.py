@@ -3,7 +3,8 @@
 import pandas as pd
 import pytest
 
-from vlm_lens.experiments.claims import agreed, difference_of, mean_of, told
+from vlm_lens.experiments.claims import above, agreed, below, difference_of, mean_of, told
+from vlm_lens.metrics.intervals import Estimate
 
 ROWS = pd.DataFrame({"example": ["a", "a", "b", "c"], "f1": [0.2, 0.4, 0.5, 0.9]})
 BASE = pd.DataFrame({"example": ["c", "a", "b"], "f1": [0.5, 0.1, 0.4]})
@@ -30,3 +31,10 @@ def test_nothing_is_said_of_a_single_picture() -> None:
     several = mean_of(ROWS, "f1")
     assert (agreed(True, several), agreed(False, several), agreed(True, several, one)) == (True, False, None)
     assert told(one) == "0.50" and told(several).startswith("0.50 [")
+
+
+def test_a_bound_within_the_interval_is_not_decided() -> None:
+    figure = Estimate(0.5, 0.4, 0.6, 9)
+    assert [above(figure, bound) for bound in (0.3, 0.4, 0.5, 0.6, 0.7)] == [True, None, None, None, False]
+    assert [below(figure, bound) for bound in (0.3, 0.5, 0.7)] == [False, None, True]
+    assert above(Estimate(0.5, float("nan"), float("nan"), 1), 0.1) is None

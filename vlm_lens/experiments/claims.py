@@ -34,6 +34,17 @@ def agreed(is_so: bool, *figures: Any) -> bool | None:
     return None if any(pd.isna(one.low) for one in figures) else bool(is_so)
 
 
+def above(figure: Any, bound: float) -> bool | None:
+    """Whether a figure is larger than a bound; None where its interval holds the bound, or where it has none."""
+    return None if pd.isna(figure.low) or figure.low <= bound <= figure.high else bool(figure.low > bound)
+
+
+def below(figure: Any, bound: float) -> bool | None:
+    """Whether a figure is smaller than a bound; None where its interval holds the bound, or where it has none."""
+    is_above = above(figure, bound)
+    return None if is_above is None else not is_above
+
+
 def told(figure: Any) -> str:
     """A figure with its interval: `0.42 [0.31, 0.52]`; without one where there is none."""
     return f"{figure.value:.2f}" + ("" if pd.isna(figure.low) else f" [{figure.low:.2f}, {figure.high:.2f}]")

@@ -10,7 +10,7 @@ import pandas as pd
 from vlm_lens.errors import InputError
 from vlm_lens.experiments.attention_shares.figures import map_figure, shares_figure, weights_figure
 from vlm_lens.experiments.attention_shares.reading import BOS, GENERATED, IMAGE, TEXT, TEXT_BUT_BOS, TOP
-from vlm_lens.experiments.claims import agreed, difference_of, mean_of, told
+from vlm_lens.experiments.claims import above, agreed, difference_of, mean_of, told
 from vlm_lens.experiments.layer_windows import at_depth, named_layers
 from vlm_lens.experiments.over_pictures import means
 from vlm_lens.experiments.shown_pictures import patch_pictures
@@ -103,7 +103,7 @@ def findings(shares: pd.DataFrame, tails: pd.DataFrame, n_layers: int) -> tuple[
         Finding(
             "Query text gets most of the attention of generated tokens, over 60%, behind the first layers (section 4, "
             "figure 1); begin-of-sequence is counted as query text.",
-            agreed(text.low > 0.6, text),
+            above(text, 0.6),
             f"Layers {named_layers(later)}: {told(text)} on query text, {told(bare)} without begin-of-sequence{in_bos}"
             f"; N = {text.n}.",
         ),

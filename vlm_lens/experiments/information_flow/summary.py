@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vlm_lens.errors import InputError
-from vlm_lens.experiments.claims import agreed, difference_of, mean_of, told
+from vlm_lens.experiments.claims import agreed, below, difference_of, mean_of, told
 from vlm_lens.experiments.information_flow.knockouts import FROM, KNOCKOUTS, OUTSIDE, TO_BOTH, TO_GENERATED, TO_TEXT
 from vlm_lens.experiments.judged import judging_notes
 from vlm_lens.experiments.over_pictures import differences, means
@@ -58,7 +58,8 @@ def summary_of(rows: pd.DataFrame, options: Any, facts: Mapping[str, Any]) -> Su
         f"{options.window_depth} layers at the depth of this model ({facts['n_layers']}), both ends in.",
         f"img -> gen blocks the rows {options.queries!r}; img -> txt every row of the prompt that is no image token, "
         f"{'the last one too' if options.text_has_last else 'the last one aside'}.",
-        f"Two conditions count as equal where the interval of their difference in F1 stays below {CLOSE}.",
+        f"An F1 counts as 0, and two as equal, where the interval stays below {CLOSE}; the middle layers count as "
+        f"enough where the intervals begin above {ENOUGH - CLOSE:.2f}.",
         *judging_notes(rows, clean, options, facts),
     )
     return Summary(
@@ -127,7 +128,7 @@ def findings(
         ),
         Finding(
             "Without the picture in the query text the model fails: F1 = 0 under img -> txt (section 4.3).",
-            agreed(without.high < CLOSE, without),
+            below(without, CLOSE),
             f"F1 {told(without)} under img -> txt; img -> gen minus img -> txt: "
             f"{told(difference_of(generated, text, 'f1'))}; N = {n}.",
         ),

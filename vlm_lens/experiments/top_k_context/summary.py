@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vlm_lens.errors import InputError
-from vlm_lens.experiments.claims import agreed, difference_of, mean_of, told
+from vlm_lens.experiments.claims import above, agreed, difference_of, mean_of, told
 from vlm_lens.experiments.judged import judging_notes
 from vlm_lens.experiments.over_pictures import means
 from vlm_lens.experiments.summary import Finding, Summary, Table, laid_out
@@ -62,7 +62,7 @@ def findings(ranked: pd.DataFrame, options: Any) -> tuple[Finding, ...]:
     found = [
         Finding(
             "Few image tokens are enough: with 5% of them F1 is above 0.8 (section 5, figures 9 and A7).",
-            agreed(score.low > ENOUGH, score),
+            above(score, ENOUGH),
             f"F1 {told(score)} with {_percent(few)} ({int(top['n_kept'].median())} tokens), {told(loss)} below the "
             f"model's own; N = {score.n}.",
         )
