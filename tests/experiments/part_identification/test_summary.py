@@ -98,6 +98,14 @@ def test_where_context_does_not_matter_nothing_is_said_of_who_makes_up_for_it() 
     assert [one.agrees for one in found][2:5] == [False, None, None]
 
 
+def test_where_parts_are_not_identified_nothing_can_be_made_up_for() -> None:
+    rows = made_up()
+    rows["scores"]["null"] = 0.95
+    found = PartIdentification().summarised(rows, PartIdentification.Options(), FACTS).findings
+    assert [one.agrees for one in found] == [False, True, True, None, None, None, None, True]
+    assert "no higher than elsewhere" in found[4].told
+
+
 def test_of_one_picture_nothing_is_claimed() -> None:
     rows = {name: table[table["example"] == "1"] for name, table in made_up().items()}
     found = PartIdentification().summarised(rows, PartIdentification.Options(), FACTS).findings

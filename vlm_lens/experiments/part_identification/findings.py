@@ -1,6 +1,7 @@
 """The paper's claims about parts, held against what was measured."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -26,9 +27,17 @@ def findings(here: pd.DataFrame, options: Any, facts: Mapping[str, Any]) -> tupl
     rows = here[here["class"] == ALL].dropna(subset=["score"])
     found = [_above_chance(rows, options), _as_objects(rows, options)]
     if {DECODER, ENCODER, FULL} <= set(rows["setting"]):
-        found += [_full(rows, options), *_nearer_to_the_top(rows, options)]
-        found += _last_layers(rows, options, facts)
+        found.append(_full(rows, options))
+        made_up_for = [*_nearer_to_the_top(rows, options), *_last_layers(rows, options, facts)]
+        clean = _difference(rows[rows["setting"] == NONE], "score", "null", options)
+        found += made_up_for if above_zero(clean) is True else [_idle(one) for one in made_up_for]
     return (*found, _sizes(rows, options))
+
+
+def _idle(finding: Finding) -> Finding:
+    """The same, undecided: where parts were not identified to begin with, nothing can be made up for."""
+    because = " Without a knockout parts score no higher than elsewhere in the picture, so this cannot be decided."
+    return replace(finding, agrees=None, told=finding.told + because)
 
 
 def _above_chance(rows: pd.DataFrame, options: Any) -> Finding:
@@ -96,6 +105,7 @@ def _last_layers(rows: pd.DataFrame, options: Any, facts: Mapping[str, Any]) -> 
     drops = {one: _between(rows, one, NONE, options) for one in last}
     first, (end, depth) = drops[last[0]], (last[-1], _between(rows, last[-1], ENCODER, options))
     told = ", ".join(f"{name} {signed(one)}" for name, one in drops.items())
+    whole = _between(rows, ENCODER, NONE, options)
     return [
         Finding(
             "A knockout in the last quarter of the encoder alone is made up for in full by a strong decoder; a gap "
@@ -106,8 +116,9 @@ def _last_layers(rows: pd.DataFrame, options: Any, facts: Mapping[str, Any]) -> 
         Finding(
             "What the first quarter of the encoder adds cannot be made up for: blocking the rest is as bad as blocking "
             "all of it (section 4.4, figure 5).",
-            within(depth, NEAR / 2),
-            f"{end} minus the whole encoder: {signed(depth)}; within {NEAR / 2} counts as the same.",
+            within(depth, NEAR / 2) if below_zero(whole) else None,
+            f"{end} minus the whole encoder: {signed(depth)}; within {NEAR / 2} counts as the same. The whole encoder "
+            f"minus no AK: {signed(whole)}; where that is no drop, nothing is to be made up for.",
         ),
     ]
 
