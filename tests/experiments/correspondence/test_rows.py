@@ -151,3 +151,9 @@ def test_an_object_that_the_crop_cut_away_has_a_row_without_a_state() -> None:
 def test_every_quirk_has_a_test() -> None:
     # `geometry` is tested in test_object_patches.py, the others here.
     assert set(Correspondence.Options.quirks()) == {"geometry", "scales_area", "match", "norms_last_twice"}
+
+
+def test_a_mark_of_a_space_that_stands_alone_is_no_piece_of_a_name() -> None:
+    found = name_tokens(demo().tokenizer, "refrigerator", PAPER.match)
+    assert demo().tokenizer.tokenize("a refrigerator")[1] == "▁"
+    assert found.pieces[0] == "re" and found.ids == (demo().tokenizer.convert_tokens_to_ids("re"),)

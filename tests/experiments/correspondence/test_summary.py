@@ -87,3 +87,9 @@ def test_objects_that_were_all_cut_away_are_refused() -> None:
     found["objects"]["n_patches"] = 0
     with pytest.raises(InputError, match="none of 1"):
         summed(found)
+
+
+def test_one_picture_has_figures_without_intervals() -> None:
+    found = summed(rows((0.0, 0.0, 0.0, 0.4, 0.0)))
+    assert [one.agrees for one in found.findings] == [None, None]
+    assert not any("nan" in one.told for one in found.findings)

@@ -85,6 +85,10 @@ def test_claims_are_decided_by_intervals() -> None:
     assert [one.agrees for one in shown.findings] == [True, True, True, True]
     refuted = summed(rows({"Random": everything, "Int. Gradients": everything, "Register tokens": everything}, n=n))
     assert [one.agrees for one in refuted.findings] == [False, False, False, False]
+    none_to_ablate = rows(dict.fromkeys(OF_OBJECT, everything), n=n)
+    cells = none_to_ablate["cells"]
+    cells.loc[cells["kind"] == "Register tokens", "n_tokens"] = 0
+    assert [one.agrees for one in summed(none_to_ablate).findings] == [True, True, True, None]
     few = summed(rows(dict.fromkeys(OF_OBJECT, {0, 1, 2}), n=4))
     assert few.findings[0].agrees is None  # 75% of four pictures may be more than 70% or less
     assert "N = 4" in few.findings[0].told
@@ -142,3 +146,9 @@ def test_random_tokens_are_drawn_from_the_pool_and_left_out_where_it_is_too_smal
     )
     assert [one.n_tokens for one in once] == [3, 4] and all(one.patches <= pool for one in once)
     assert once == again
+
+
+def test_one_picture_has_figures_without_intervals() -> None:
+    found = summed(rows({"Object": {0}}, n=1))
+    assert {one.agrees for one in found.findings} == {None}
+    assert not any("nan" in one.told for one in found.findings)

@@ -131,7 +131,7 @@ class AttentionBlocking(Experiment):
         if cells.empty:
             advice = "Look at what the model answers; another prompt or answer_prefix may fit it better."
             what = "Pictures that are answered right when nothing is blocked"
-            raise InputError(what, "at least one", f"none. {counted}", advice)
+            raise InputError(what, "at least one", f"none ({counted.rstrip('.')})", advice)
         accuracy = means(cells, "is_right", ["source", "window"])
         probability = means(cells, "probability", ["source", "window"], is_binary=False)
         change = differences(cells, "probability", ["source", "window"], "clean_probability")

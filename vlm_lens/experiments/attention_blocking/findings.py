@@ -92,4 +92,5 @@ def _at(change: pd.DataFrame, source: str, window: str) -> Any:
 
 
 def _told(row: Any) -> str:
-    return f"{row.value:+.3f} [{row.low:+.3f}, {row.high:+.3f}]"
+    value, low, high = (f"{one:+.3f}" for one in (row.value, row.low, row.high))
+    return f"{value} [{low}, {high}]" if row.low == row.low else value  # one picture has no interval

@@ -6,6 +6,9 @@ from typing import Any
 from vlm_lens.data.labels import aliases_of
 from vlm_lens.errors import InputError
 
+MARKS = ("▁", "Ġ")
+"""How vocabularies write the space before a word."""
+
 
 @dataclass(frozen=True)
 class NameTokens:
@@ -37,7 +40,7 @@ def name_tokens(tokenizer: Any, name: str, match: str) -> NameTokens:
         pieces = () if found.is_whole else next(iter(found.split.values()))
         return NameTokens(found.tokens_or_stand_in, tuple(pieces))
     if match == "first piece":
-        pieces = tokenizer.tokenize(f"a {name}")[len(tokenizer.tokenize("a")) :]
-        ids = tokenizer.convert_tokens_to_ids(pieces[:1])
-        return NameTokens(tuple(ids), tuple(pieces) if len(pieces) > 1 else ())
+        behind = tokenizer.tokenize(f"a {name}")[len(tokenizer.tokenize("a")) :]
+        told = tuple(piece for piece in behind if piece not in MARKS)  # a mark that stands alone says nothing
+        return NameTokens(tuple(tokenizer.convert_tokens_to_ids(told[:1])), told if len(told) > 1 else ())
     raise InputError("Option 'match'", "'aliases' or 'first piece'", repr(match))

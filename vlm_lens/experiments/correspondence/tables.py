@@ -79,11 +79,11 @@ def _named(table: pd.DataFrame, change: pd.DataFrame) -> Finding:
     claim = (
         "Patches of an object are read as its name: 23.7% of them in a picture's best layer (section 4.1, figure 6)."
     )
-    told = f"{own.value:.2f}% [{own.low:.2f}, {own.high:.2f}], N = {own.n} pictures. "
+    told = f"{_told(own, '.2f')} per cent, N = {own.n} pictures. "
     if change.empty:
         return Finding(claim, None, f"{told}There are no other patches to compare them with.")
     row = change.iloc[0]
-    points = f"{100 * row.value:+.2f} [{100 * row.low:+.2f}, {100 * row.high:+.2f}]"
+    points = _told(row, "+.2f", 100.0)
     is_above = True if row.low > 0 else False if row.high <= 0 else None
     return Finding(claim, is_above, f"{told}Less as many other patches in their best layer: {points} points.")
 
@@ -97,9 +97,15 @@ def _late(table: pd.DataFrame, n_states: int, n_best: int) -> Finding:
     is_late = True if row.low > middle else False if row.high < middle else None
     return Finding(
         claim, is_late,
-        f"State {row.value:.1f} [{row.low:.1f}, {row.high:.1f}] of {n_states}, counted from 0; the middle is "
+        f"State {_told(row, '.1f')} of {n_states}, counted from 0; the middle is "
         f"{middle:g}; N = {row.n} pictures, {n_best} objects that a patch names in some state.",
     )  # fmt: skip
+
+
+def _told(row: Any, digits: str, scale: float = 1.0) -> str:
+    """A figure with its interval, where there is one."""
+    value, low, high = (f"{scale * one:{digits}}" for one in (row.value, row.low, row.high))
+    return f"{value} [{low}, {high}]" if row.low == row.low else value
 
 
 def _notes(

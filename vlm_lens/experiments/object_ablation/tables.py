@@ -30,7 +30,7 @@ def summarised(rows: Mapping[str, pd.DataFrame], options: ObjectAblationOptions,
     right = cells[cells["clean_is_right"].astype(bool)] if len(cells) else cells
     if right.empty:
         advice = "Look at what the model says in rows['pictures'], and loosen a filter."
-        got = f"none of {len(pictures)}. {notes[1]}"
+        got = f"none of {len(pictures)} ({notes[1].rstrip('.')})"
         raise InputError("Pictures that are answered right before an ablation", "at least one", got, advice)
     right = right.assign(is_lost=~right["is_right"].astype(bool))
     decrease = decreases(right, options)
