@@ -11,6 +11,8 @@ from tutorials.still_pictures import with_still_pictures
 
 # What a kernel would say on its own account, and no reader of a tutorial needs.
 QUIET = {"HF_HUB_DISABLE_PROGRESS_BARS": "1", "PYTHONWARNINGS": "ignore:IProgress not found"}
+# Products of a model this small gain nothing from a second thread, and on a busy machine threads wait for each other.
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
 
 TUTORIALS = sorted(Path(__file__).parent.glob("*.ipynb"))
 SECONDS_A_CELL = 120
@@ -32,7 +34,7 @@ def executed(path: Path) -> nbformat.NotebookNode:
         record_timing=False,
         coalesce_streams=True,
     )
-    client.execute(env=os.environ | QUIET)
+    client.execute(env=os.environ | QUIET | ONE_THREAD)
     return notebook
 
 
