@@ -68,7 +68,7 @@ class PartAttention(Experiment):
     """Attention from a part's patches to all patches, in both towers, with and without the knockout."""
 
     name = "part-attention"
-    paper = "Object part identification (P1)"
+    paper = "Takishita et al. 2025"
     figures = "Figure 3"
     question = "Where do the patches of a part look, and does the knockout do what it says?"
     needs = "pictures with objects whose parts have masks"

@@ -34,7 +34,7 @@ class PartIdentification(Experiment):
     """The rank of a part's label, and of its object's, at the part's patches, layer by layer, under knockouts."""
 
     name = "part-identification"
-    paper = "Object part identification (P1)"
+    paper = "Takishita et al. 2025"
     figures = "Figures 2, 4, 5, 8, 10 to 16, table 3"
     question = "Does a patch say which part it shows, and does it learn that in the vision tower or in the decoder?"
     needs = "pictures with objects whose parts have masks"

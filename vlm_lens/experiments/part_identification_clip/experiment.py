@@ -38,7 +38,7 @@ class PartIdentificationClip(Experiment):
     """The rank of a part's label among CLIP's vocabulary, its class token held to the part from layer l on."""
 
     name = "part-identification-clip"
-    paper = "Object part identification (P1)"
+    paper = "Takishita et al. 2025"
     figures = "Figures 6, 8 and 9"
     question = "Can CLIP itself say which part a region shows?"
     needs = "pictures with objects whose parts have masks"

@@ -49,7 +49,7 @@ class PartMentions(Experiment):
     """Counts of texts that name a part, and of those that name it with an object."""
 
     name = "part-mentions"
-    paper = "Object part identification (P1)"
+    paper = "Takishita et al. 2025"
     figures = "Figure 7 (appendix C)"
     question = "How often do texts name parts of objects, and are parts that are named often identified better?"
     needs = "pictures with captions, or files of captions (captions=FILE)"

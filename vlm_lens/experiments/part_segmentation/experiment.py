@@ -85,7 +85,7 @@ class PartSegmentation(Experiment):
     """The overlap of what patches say with the pixels of parts, beside chance and a text-prompted segmenter."""
 
     name = "part-segmentation"
-    paper = "Object part identification (P1)"
+    paper = "Takishita et al. 2025"
     figures = "Table 2 (appendix E)"
     question = "How well do the words that patches say segment the parts of objects?"
     needs = "pictures with objects whose parts have masks"
