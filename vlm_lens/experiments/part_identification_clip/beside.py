@@ -20,7 +20,7 @@ class Beside:
     Attributes:
         model: its name.
         identifiability: tidy rows with class, model, what, value, low, high, n.
-        regions: a row for each region with `score` after the layer of its tables and `share`.
+        regions: a row for each region with `score` and `null` after the layer of its tables, and `share`.
     """
 
     model: str
@@ -47,4 +47,4 @@ def read_beside(folder: str) -> Beside | None:
     tidy = found.to_dataframe("part and object")
     here, _ = at_layer(joined(found.rows), str(found.spec.options["layer"]), int(found.spec.facts["n_layers"]))
     clean = here[here["setting"] == NONE]
-    return Beside(str(model), tidy.assign(model=str(model)), clean[[*REGION, "score", "share"]])
+    return Beside(str(model), tidy.assign(model=str(model)), clean[[*REGION, "score", "null", "share"]])

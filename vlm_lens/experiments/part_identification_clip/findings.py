@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from vlm_lens.experiments.object_parts.told import above_zero, below_zero, plain, signed
+from vlm_lens.experiments.object_parts.told import above_zero, all_hold, below_zero, plain, signed
 from vlm_lens.experiments.part_identification.frames import ALL, REGION, averages, paired, size_bins
 from vlm_lens.experiments.part_identification_clip.beside import Beside
 from vlm_lens.experiments.summary import Finding
@@ -69,14 +69,17 @@ def _sizes(held: pd.DataFrame, options: Any) -> Finding:
 
 
 def _beside(held: pd.DataFrame, beside: Beside, options: Any) -> Finding:
-    other = beside.regions.rename(columns={"score": "language"})[[*REGION, "language"]]
-    both = held.merge(other, on=REGION, validate="one_to_one")
-    gap = _difference(both, "language", "score", options)
+    other = beside.regions.rename(columns={"score": "language", "null": "language_null"})
+    both = held.merge(other[[*REGION, "language", "language_null"]], on=REGION, validate="one_to_one")
+    both = both.assign(above=both["score"] - both["null"], language_above=both["language"] - both["language_null"])
+    raw = _difference(both, "language", "score", options)
+    above = _difference(both, "language_above", "above", options)
     return Finding(
         "A language model reads parts from CLIP's patches better than CLIP itself does (section 4.5, figure 6).",
-        above_zero(gap),
-        f"{beside.model} minus CLIP held to the part: {signed(gap)}, over {len(both)} regions that both read. "
-        "Their vocabularies differ, and the language model takes the best of all patches.",
+        all_hold(above_zero(raw), above_zero(above)),
+        f"{beside.model} minus CLIP held to the part: {signed(raw)}, over {len(both)} regions that both read; of what "
+        f"each scores above elsewhere in the picture: {signed(above)}. Their vocabularies differ, and the language "
+        "model takes the best of all patches, so both differences must be above zero.",
     )
 
 
