@@ -56,3 +56,8 @@ class Context:
         if name not in self._held:
             self._held[name] = make()
         return self._held[name]
+
+    @property
+    def costs(self) -> tuple[str, ...]:
+        """What was spent in this process by whatever `once` holds that asks a paid service, such as a judge."""
+        return tuple(f"{name}: {one.cost}" for name, one in self._held.items() if hasattr(one, "cost"))

@@ -33,12 +33,14 @@ class ExperimentResult:
         rows: for each table the rows of all examples.
         folder: where it is kept; None where it is not.
         compared: the first example's sweep against the plain loop, where that was asked for.
+        costs: what this call spent on a judge or language model that is paid for; what workers spent is not in it.
     """
 
     spec: RunSpec
     rows: Mapping[str, pd.DataFrame] = field(repr=False)
     folder: Path | None = None
     compared: AgainstTheLoop | None = None
+    costs: tuple[str, ...] = ()
 
     @classmethod
     def load(cls, folder: str | Path) -> "ExperimentResult":
@@ -136,7 +138,8 @@ class ExperimentResult:
             parts.append(f"{name}: {table.caption}\n{table.layout.to_string()}")
         parts += [f"{AGREES[one.agrees]}: {one.claim}\n  {one.told}" for one in found.findings]
         parts += [f"note: {note}" for note in found.notes]
-        return "\n\n".join([*parts, *([str(self.compared)] if self.compared is not None else [])])
+        parts += [] if self.compared is None else [str(self.compared)]
+        return "\n\n".join([*parts, *(f"spent by this call on the {one}" for one in self.costs)])
 
     def _table(self, name: str | None) -> Table:
         names = self.tables

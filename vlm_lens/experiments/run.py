@@ -107,7 +107,9 @@ def run_experiment(
             runs = engine or (in_turn if workers == 1 else Workers(workers))
             compared = against_the_loop(experiment, context) if compares else None
             _run_missing(spec, folder, runs, shows_progress)
-            result = ExperimentResult(spec, folder.read_rows(spec), None if out is None else folder.path, compared)
+            result = ExperimentResult(
+                spec, folder.read_rows(spec), None if out is None else folder.path, compared, context.costs
+            )
             if out is not None:
                 result.write(folder)
     return result

@@ -126,6 +126,8 @@ def test_an_answer_in_a_sentence_is_read_by_whole_words_and_not_by_the_paper(pre
     told = [f"{before}{one}\nAnswer yes or no." for one in described["question"]]
     assert [messages[0]["content"] for messages in asked] == told
     assert f"model=m, base_url={address}" in facts["language_model"]
+    (cost,) = context.costs
+    assert "2 answers" in cost and "0 more from the cache" in cost
 
 
 def test_the_models_own_decoder_reads_its_description_without_a_picture() -> None:

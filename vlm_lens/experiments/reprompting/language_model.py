@@ -9,6 +9,7 @@ from vlm_lens.errors import InputError
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.inputs.templates import has_chat_template
 from vlm_lens.metrics.judges import ChatClient, judge_named
+from vlm_lens.metrics.judges.chat.cost import Cost
 
 NONE, SELF, CHAT = "none", "self", "chat:"
 
@@ -65,6 +66,11 @@ class Endpoint(LanguageModel):
 
     client: ChatClient
     vlm: HookedVLM
+
+    @property
+    def cost(self) -> Cost:
+        """What was spent since the client was made."""
+        return self.client.cost
 
     def answers(self, prompts: Sequence[str]) -> list[tuple[str, int]]:
         """One after the other."""
