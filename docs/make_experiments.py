@@ -16,8 +16,8 @@ import multiprocessing
 import re
 import sys
 import time
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +90,22 @@ def draw(found: dict[str, Any], browser: str, folder: Path) -> None:
         (folder / picture_of(found["experiment"], name)).write_bytes(base64.b64decode(picture))
 
 
+def _reproduced(
+    pool: ProcessPoolExecutor, chosen: Sequence[Reproduced], out: Path, n: int | None
+) -> Iterator[dict[str, Any]]:
+    """Each run as it ends; one that reads another begins behind it."""
+    waiting, ended = list(chosen), {one.experiment for one in RUNS} - {one.experiment for one in chosen}
+    running: set[Future[dict[str, Any]]] = set()
+    while waiting or running:
+        ready = [one for one in waiting if one.after is None or one.after in ended]
+        waiting = [one for one in waiting if one not in ready]
+        running |= {pool.submit(reproduce, one, out, n) for one in ready}
+        done, running = wait(running, return_when=FIRST_COMPLETED)
+        for one in done:
+            ended.add(one.result()["experiment"])
+            yield one.result()
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m docs.make_experiments", description=__doc__.split("\n")[0])
@@ -105,9 +121,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = [one for one in RUNS if given.only is None or one.experiment in given.only]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(given.workers, context) as pool, tqdm(total=len(chosen), unit="experiment") as bar:
-        running = {pool.submit(reproduce, run, given.kept, given.n): run for run in chosen}
-        for done in as_completed(running):
-            found = done.result()
+        for found in _reproduced(pool, chosen, given.kept, given.n):
             data[found["experiment"]] = found
             keep({one.experiment: data[one.experiment] for one in RUNS if one.experiment in data}, file)
             if BROWSER is not None and not given.no_figures:

@@ -45,8 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "demo": {"hooked_vlm", "hooked_clip", "context", "model", "inputs", "layout", "metrics"},
     "report": {"hooked_vlm", "interventions", "probes", "attachments", "plotting", "inputs", "layout", "demo"},
     "experiments": {
-        "hooked_vlm", "hooked_clip", "sweeps", "interventions", "probes", "estimates", "attachments", "context", "inputs", "layout",
-        "plotting", "data", "metrics", "segmenters",
+        "hooked_vlm", "hooked_clip", "sweeps", "interventions", "probes", "estimates", "attachments", "context",
+        "inputs", "layout", "plotting", "data", "metrics", "segmenters",
     },
     "segmenters": {"layout"},
     "cli": {"experiments", "data", "report", "plotting", "hooked_vlm", "demo", "inputs", "layout"},

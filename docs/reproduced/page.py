@@ -43,10 +43,10 @@ found.findings                      # the paper's claims, and whether they hold 
 
 With `out="runs/blocking"`, or `--out` on the command line, a run is a folder: `spec.json` (model with the hash of its
 weights, data, options, versions, seed), rows in Parquet, one shard after another, `summary.json`, figures as HTML.
-Killed at any moment it goes on where it stood and finds the same; `ExperimentResult.load("runs/blocking")` reads it back. A
-folder of another run is refused, with what differs. `--workers` takes several processes, on a GPU each where there are
-GPUs. An engine of your own is a function that calls `run_shard(spec, shard, folder)` for each shard, anywhere, in any
-order: see `vlm_lens/experiments/runs/engines.py`.
+Killed at any moment it goes on where it stood and finds the same; `ExperimentResult.load("runs/blocking")` reads it
+back. A folder of another run is refused, with what differs. `--workers` takes several processes, on a GPU each where
+there are GPUs. An engine of your own is a function that calls `run_shard(spec, shard, folder)` for each shard,
+anywhere, in any order: see `vlm_lens/experiments/runs/engines.py`.
 
 `--preset paper` does what was published, quirks included; the default asks the same question with them mended. Each
 quirk stands under its experiment. Intervals are 95%, from a bootstrap over pictures (2,000 draws, scipy); where all

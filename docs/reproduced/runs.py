@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 
@@ -15,12 +14,14 @@ class Reproduced:
         data: which scenes.
         options: what differs from the default preset, and why stands in `told`.
         told: why these data and options.
+        after: the run that this one reads.
     """
 
     experiment: str
     data: str
-    options: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    options: Mapping[str, Any] = field(default_factory=dict)
     told: str = ""
+    after: str | None = None
 
     @property
     def command(self) -> str:
@@ -36,4 +37,33 @@ def _written(value: Any) -> str:
     return f'"{told}"' if " " in told else told
 
 
-RUNS: tuple[Reproduced, ...] = (Reproduced("attention-blocking", "scenes,n=150,surfaces=true"),)
+_PARTS = {"least_share": 0.02}
+_ANIMALS = "Scenes are smaller drawings than photographs are: objects from 2% of the picture on."
+
+RUNS: tuple[Reproduced, ...] = (
+    Reproduced("part-identification", "scenes,n=160", _PARTS, _ANIMALS),
+    Reproduced("part-identification-clip", "scenes,n=100", {**_PARTS, "template": "a photo of a {}."}, _ANIMALS),
+    Reproduced("part-attention", "scenes,n=24", _PARTS, _ANIMALS),
+    Reproduced("part-segmentation", "scenes,n=150", told="No trained segmenter is bundled."),
+    Reproduced(
+        "part-mentions",
+        "scenes,n=1000",
+        {"opi": "out/reproduce/part-identification"},
+        "The texts are the scenes' descriptions, of which the bundled model learned such ones.",
+        after="part-identification",
+    ),
+    Reproduced("object-ablation", "scenes,n=200,surfaces=true"),
+    Reproduced("correspondence", "scenes,n=400"),
+    Reproduced("attention-blocking", "scenes,n=150,surfaces=true"),
+    Reproduced("information-flow", "scenes,n=100", {"max_new_tokens": 80}),
+    Reproduced("attention-shares", "scenes,n=100", {"max_new_tokens": 80}),
+    Reproduced("top-k-context", "scenes,n=60", {"max_new_tokens": 80}),
+    Reproduced("localisation", "scenes,n=100", {"max_new_tokens": 80}),
+    Reproduced(
+        "reprompting",
+        "scenes,n=150",
+        {"llm": "self"},
+        "Scenes ask one kind of question, whether something is there. No language model is bundled: the decoder reads "
+        "its own description, without a picture.",
+    ),
+)

@@ -30,8 +30,8 @@ class RunSpec:
         limit: how many examples at most; None for all.
         shard_size: examples in a shard.
         model: `ModelSource`'s fields, and `name`, `hash` of the weights, `preprocessing`.
-        data: `source` as given, `name`, `fingerprint`, that of the chosen `examples`, their number `n`, and `steps` with
-            the counts of the filters.
+        data: `source` as given, `name`, `fingerprint`, that of the chosen `examples`, their number `n`, and `steps`,
+            with the counts of the filters.
         facts: what the summary knows of the model.
         versions: of the libraries that the numbers come from.
     """
