@@ -80,6 +80,12 @@ def test_figure_8_has_its_windows_on_an_axis_of_numbers(window: str, agrees: boo
     assert all(list(trace.x) == list(range(23)) for trace in lines)
 
 
+def test_an_early_window_that_costs_nearly_as_much_leaves_figure_8_undecided() -> None:
+    close = summed({(OBJECT_1, "16-25"): 0.3, (OBJECT_1, "2-11"): 0.3}, SLIDING, windows="sliding")
+    assert [one.agrees for one in close.findings] == [None]
+    assert "16-25 costs most, of the others 2-11: +0.000" in close.findings[0].told
+
+
 def test_labels_that_are_split_and_the_filters_counts_are_said() -> None:
     told = " ".join(summed({}).notes)
     assert "'zebra' is read by its first piece: [' z', 'ebra']" in told and "a question: 12 -> 8" in told

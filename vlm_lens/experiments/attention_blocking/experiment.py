@@ -153,7 +153,7 @@ class AttentionBlocking(Experiment):
             "probability": partial(draw, probability, "probability of the right answer"),
         }
         findings = (
-            findings_of_sliding(change, facts["windows"], facts["n_layers"])
+            findings_of_sliding(cells, change, facts["windows"], facts["n_layers"])
             if is_sliding
             else findings_of_windows(cells, change)
         )

@@ -7,6 +7,7 @@ import pandas as pd
 
 from vlm_lens.experiments.attention_blocking.edges import OBJECT_1, REST, ROWS_TO_ROW
 from vlm_lens.experiments.attention_blocking.windows import NAMES
+from vlm_lens.experiments.claims import difference_of
 from vlm_lens.experiments.over_pictures import differences
 from vlm_lens.experiments.summary import Finding
 
@@ -47,10 +48,13 @@ def findings_of_windows(cells: pd.DataFrame, change: pd.DataFrame) -> tuple[Find
     return tuple(found)
 
 
-def findings_of_sliding(change: pd.DataFrame, windows: Mapping[str, Any], n_layers: int) -> tuple[Finding, ...]:
+def findings_of_sliding(
+    cells: pd.DataFrame, change: pd.DataFrame, windows: Mapping[str, Any], n_layers: int
+) -> tuple[Finding, ...]:
     """The claim of appendix D.
 
     Args:
+        cells: the rows that figures are over.
         change: tidy, of the right answer's probability, by source and window.
         windows: the first and last layer of each.
         n_layers: of the model.
@@ -59,8 +63,16 @@ def findings_of_sliding(change: pd.DataFrame, windows: Mapping[str, Any], n_laye
     worst = rows.loc[rows["value"].idxmin()]
     first, last = windows[worst["window"]]
     centre, middle = (first + last) / 2, (n_layers - 1) / 2
-    is_late = None if not worst["high"] < 0 else bool(centre >= middle)
     told = f"Most is lost in layers {first} to {last} (centre {centre:g}, the middle is {middle:g}): {_told(worst)}; "
+    is_late = None
+    behind = rows["window"].map(lambda name: sum(windows[name]) / 2 >= middle)
+    if worst["high"] < 0 and behind.any() and not behind.all():
+        late, early = (one.loc[one["value"].idxmin(), "window"] for one in (rows[behind], rows[~behind]))
+        of_source = cells[cells["source"] == OBJECT_1]
+        kept = {name: of_source[of_source["window"] == name] for name in (late, early)}
+        less = difference_of(kept[late], kept[early], "probability")
+        is_late = True if less.high < 0 else False if less.low > 0 else None
+        told += f"of the late windows {late} costs most, of the others {early}: {_told(less)} between them; "
     claim = "Blocking the object from the last position hurts most in middle to late layers (appendix D, figure 8)."
     return (Finding(claim, is_late, f"{told}N = {worst['n']}."),)
 
