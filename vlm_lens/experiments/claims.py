@@ -29,11 +29,6 @@ def difference_of(rows: pd.DataFrame, baseline: pd.DataFrame, value: str, on: Se
     return _only(differences(merged.assign(all=""), value, "all", "baseline"))
 
 
-def agreed(is_so: bool, *figures: Any) -> bool | None:
-    """Whether a claim holds; None where a figure that decides it has no interval, as with a single picture."""
-    return None if any(pd.isna(one.low) for one in figures) else bool(is_so)
-
-
 def above(figure: Any, bound: float) -> bool | None:
     """Whether a figure is larger than a bound; None where its interval holds the bound, or where it has none."""
     return None if pd.isna(figure.low) or figure.low <= bound <= figure.high else bool(figure.low > bound)
@@ -43,6 +38,44 @@ def below(figure: Any, bound: float) -> bool | None:
     """Whether a figure is smaller than a bound; None where its interval holds the bound, or where it has none."""
     is_above = above(figure, bound)
     return None if is_above is None else not is_above
+
+
+def within(row: Any, near: float) -> bool | None:
+    """True where the whole interval is within, False where it is wholly outside, None else."""
+    if row is None or row.low != row.low:
+        return None
+    if -near <= row.low and row.high <= near:
+        return True
+    return False if row.low > near or row.high < -near else None
+
+
+def ends(one: Any) -> tuple[float, float]:
+    """Where the interval of a share, or of a difference of shares, ends.
+
+    Where all pictures agree it has no width; it then reaches 3 / n to either side, which 0 of n does not rule out (the
+    rule of three).
+    """
+    reach = 3 / one.n if one.low == one.high else 0.0
+    return one.low - reach, one.high + reach
+
+
+def above_zero(row: Any) -> bool | None:
+    """True where the whole interval is above zero, False where no value of it is, None else, or where there is none."""
+    if row is None or row.low != row.low:
+        return None
+    return True if row.low > 0 else False if row.high <= 0 else None
+
+
+def below_zero(row: Any) -> bool | None:
+    """The same of values below zero."""
+    if row is None or row.low != row.low:
+        return None
+    return True if row.high < 0 else False if row.low >= 0 else None
+
+
+def all_hold(*claims: bool | None) -> bool | None:
+    """False where one claim does not hold, None where one cannot be said or there is none, True else."""
+    return False if False in claims else None if None in claims or not claims else True
 
 
 def told(figure: Any) -> str:

@@ -110,3 +110,10 @@ def test_the_figures_draw_what_the_tables_hold() -> None:
     assert [list(np.round(line.y, 3)) for line in curves.data] == [[0.4, 0.9, 1], [0, 0.9, 1], [0, 0.9, 1]]
     (window,) = curves.layout.shapes
     assert (window.x0, window.x1) == (0.5, 1.5)  # layer 2 alone is tried inside of 1-2
+
+
+def test_two_pictures_that_differ_leave_the_claims_open() -> None:
+    given = rows({**PAPER, "img -> gen": 0.1}, 0.6, 0.9, n=2, spread=0.4)
+    given["descriptions"]["f1"] += [0.2 * (number % 3 - 1) for number in range(len(given["descriptions"]))]
+    found = InformationFlow().summarised(given, OPTIONS, FACTS).findings
+    assert False not in [one.agrees for one in found] and None in [one.agrees for one in found]

@@ -96,6 +96,13 @@ def test_claims_are_decided_by_intervals() -> None:
     assert list(alone.tables) == ["decrease"] and len(alone.findings) == 2
 
 
+def test_a_few_pictures_that_all_agree_decide_nothing() -> None:
+    with_object = summed(rows(dict.fromkeys(OF_OBJECT, {0, 1}), n=2))
+    assert [one.agrees for one in with_object.findings] == [None] * 4
+    with_anything = summed(rows(dict.fromkeys((*OF_OBJECT, "Random", "Int. Gradients"), {0, 1}), n=2))
+    assert [one.agrees for one in with_anything.findings] == [None] * 4
+
+
 def test_counts_and_tasks_that_were_not_measured_keep_their_places() -> None:
     found = rows({"Object": {0}})
     cells = found["cells"]

@@ -106,6 +106,16 @@ def test_where_parts_are_not_identified_nothing_can_be_made_up_for() -> None:
     assert "no higher than elsewhere" in found[4].told
 
 
+def test_wide_intervals_do_not_show_that_sizes_make_no_difference() -> None:
+    rows = made_up(jitter=0.3)
+    found = PartIdentification().summarised(rows, PartIdentification.Options(), FACTS).findings[-1]
+    assert "size of a part" in found.claim and found.agrees is None
+    scores = rows["scores"]
+    scores["score"] = 0.5 + 0.4 * (scores["part"] == "leg")
+    found = PartIdentification().summarised(rows, PartIdentification.Options(), FACTS).findings[-1]
+    assert found.agrees is False
+
+
 def test_of_one_picture_nothing_is_claimed() -> None:
     rows = {name: table[table["example"] == "1"] for name, table in made_up().items()}
     found = PartIdentification().summarised(rows, PartIdentification.Options(), FACTS).findings

@@ -68,6 +68,15 @@ def test_findings_follow_the_rows() -> None:
     assert [one.agrees for one in opposite][:3] == [False, False, False]
 
 
+def test_a_best_layer_that_is_best_by_chance_decides_nothing() -> None:
+    rows = made_up()
+    scores = rows["scores"]
+    noise = scores["example"].map({"0": 0.2, "1": -0.2, "2": 0.2, "3": -0.1})
+    scores["score"] = 0.5 + noise * (scores["from_layer"] == 3)
+    (found,) = [one for one in summary(rows).findings if "last layers" in one.claim]
+    assert found.agrees is None and "The best, 3," in found.told
+
+
 def test_nothing_readable_is_refused() -> None:
     with pytest.raises(InputError, match="8 parts, none readable"):
         summary({"regions": made_up()["regions"]})

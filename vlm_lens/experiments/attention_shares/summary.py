@@ -10,7 +10,7 @@ import pandas as pd
 from vlm_lens.errors import InputError
 from vlm_lens.experiments.attention_shares.figures import map_figure, shares_figure, weights_figure
 from vlm_lens.experiments.attention_shares.reading import BOS, GENERATED, IMAGE, TEXT, TEXT_BUT_BOS, TOP
-from vlm_lens.experiments.claims import above, agreed, difference_of, mean_of, told
+from vlm_lens.experiments.claims import above, above_zero, all_hold, difference_of, mean_of, told
 from vlm_lens.experiments.layer_windows import at_depth, named_layers
 from vlm_lens.experiments.over_pictures import means
 from vlm_lens.experiments.shown_pictures import patch_pictures
@@ -109,13 +109,13 @@ def findings(shares: pd.DataFrame, tails: pd.DataFrame, n_layers: int) -> tuple[
         ),
         Finding(
             "Attention to the picture is prominent in the first layers and drops behind them (section 4, figure 1).",
-            agreed(drop.low > 0, drop),
+            above_zero(drop),
             f"Layers {named_layers(first)}: {told(mean_of(of(IMAGE, first), 'mean'))}; minus all behind them "
             f"{told(drop)}; N = {drop.n}.",
         ),
         Finding(
             "Attention to the picture rises again, moderately, in the middle layers (section 4, figure 1).",
-            agreed(all(one.low > 0 for one in rises.values()), *rises.values()),
+            all_hold(*map(above_zero, rises.values())),
             f"Layers {named_layers(middle)}: {told(mean_of(of(IMAGE, middle), 'mean'))}; minus the layers "
             + ", ".join(f"{name} ({named_layers(around[name])}) {told(one)}" for name, one in rises.items()) + ".",
         ),
@@ -132,13 +132,13 @@ def _tail_findings(tails: pd.DataFrame, first: range, middle: range, late: range
     return (
         Finding(
             "In every layer few image tokens get much of the attention: a long tail (section 5, figure 8).",
-            agreed(bool((per["low"] > 2 * even).all()), flattest),
+            all_hold(*(above(one, 2 * even) for one in per.itertuples())),
             f"The top {TOP:.0%} get {flattest.value:.2f} in the layer where they get least ({int(flattest.layer)}); "
             f"evenly it would be {even:.2f}, and twice that is held to be a tail.",
         ),
         Finding(
             "Early and late layers look at few places, the middle layers are more spread out (section 4.4, figure 4).",
-            agreed(outer.low > 0, outer),
+            above_zero(outer),
             f"What the top {TOP:.0%} get in layers {named_layers(first)} and {named_layers(late)}, minus that in "
             f"layers {named_layers(middle)}: {told(outer)}.",
         ),

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vlm_lens.errors import InputError
-from vlm_lens.experiments.claims import agreed, below, difference_of, mean_of, told
+from vlm_lens.experiments.claims import above, above_zero, all_hold, below, difference_of, mean_of, told
 from vlm_lens.experiments.information_flow.knockouts import FROM, KNOCKOUTS, OUTSIDE, TO_BOTH, TO_GENERATED, TO_TEXT
 from vlm_lens.experiments.judged import judging_notes
 from vlm_lens.experiments.over_pictures import differences, means
@@ -122,7 +122,7 @@ def findings(
         Finding(
             "Query text holds a global description: without direct access to the picture the generated tokens still "
             "reach F1 = 0.4 (section 4.3, figure 2 e), more than without any access (img -> txt+gen).",
-            agreed(kept.low > 0, kept),
+            above_zero(kept),
             f"F1 {told(mean_of(generated, 'f1'))} under img -> gen, {told(mean_of(both, 'f1'))} under img -> txt+gen, "
             f"difference {told(kept)}; N = {n}.",
         ),
@@ -135,12 +135,12 @@ def findings(
     ]
     inside = {name: (mean_of(rows(name, outside), "f1"), difference_of(rows(name, outside), rows(name), "f1"))
               for name in KNOCKOUTS}  # fmt: skip
-    is_enough = min(one.low for one, _ in inside.values()) >= ENOUGH - CLOSE and inside[TO_GENERATED][1].low > 0
+    is_enough = (above(one, ENOUGH - CLOSE) for one, _ in inside.values())
     found.append(
         Finding(
             "The middle layers alone give nearly the whole description: F1 of 0.75 to 0.81 with everything outside of "
             "them knocked out, also under img -> txt+gen (section 4.4, dashed bars of figure 2 e).",
-            agreed(is_enough, *(one for pair in inside.values() for one in pair)),
+            all_hold(*is_enough, above_zero(inside[TO_GENERATED][1])),
             f"Blocked {outside}: "
             + ", ".join(f"{name} {told(one)} ({told(more)} above all layers)" for name, (one, more) in inside.items())
             + f"; the model's own text with itself {mean_of(clean, 'f1').value:.2f}; N = {n}.",
@@ -154,7 +154,7 @@ def findings(
             Finding(
                 "Late layers hardly matter: from half of the depth on a knockout changes next to nothing "
                 "(section 4.4, figure 2 f).",
-                agreed(all(one.high < CLOSE for one in drops.values()), *drops.values()),
+                all_hold(*(below(one, CLOSE) for one in drops.values())),
                 f"Loss of F1 when blocked from layer {starts[0]} of {n_layers} on: "
                 + ", ".join(f"{name} {told(one)}" for name, one in drops.items()) + f"; N = {n}.",
             )

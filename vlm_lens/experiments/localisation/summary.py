@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vlm_lens.errors import InputError
-from vlm_lens.experiments.claims import agreed, difference_of, mean_of, told
+from vlm_lens.experiments.claims import above_zero, all_hold, difference_of, mean_of, told
 from vlm_lens.experiments.layer_windows import at_depth, named_layers
 from vlm_lens.experiments.localisation.figures import accuracy_figure, map_figure
 from vlm_lens.experiments.localisation.looking import KEPT
@@ -116,13 +116,13 @@ def findings(cells: pd.DataFrame, middle: range, n_layers: int) -> tuple[Finding
         Finding(
             "In the middle layers the words of a detail look at it: the peak of attention is at the object in almost "
             "73% (section 4.5, figure 7).",
-            agreed(above["chance"].low > 0, above["chance"]),
+            above_zero(above["chance"]),
             f"Layers {named_layers(middle)}: {told(own)}, which is {told(above['chance'])} above chance; {n_details} "
             f"details of {own.n} pictures.",
         ),
         Finding(
             "They look there more than the other words of the same description do (not in the paper).",
-            agreed(above["others"].low > 0, above["others"]),
+            above_zero(above["others"]),
             f"Layers {named_layers(middle)}: {told(above['others'])} above all other words.",
         ),
     ]
@@ -132,7 +132,7 @@ def findings(cells: pd.DataFrame, middle: range, n_layers: int) -> tuple[Finding
         found.append(
             Finding(
                 "Localisation is done only in the middle layers (section 4.5, figures 7 and A6).",
-                agreed(all(one.low > 0 for one in rises.values()), *rises.values()),
+                all_hold(*map(above_zero, rises.values())),
                 f"Layers {named_layers(middle)} of {n_layers} are "
                 + ", ".join(f"{told(one)} above those {name} them" for name, one in rises.items()) + ".",
             )

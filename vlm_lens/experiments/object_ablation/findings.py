@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from vlm_lens.experiments.claims import ends
 from vlm_lens.experiments.object_ablation.tasks import TASKS
 from vlm_lens.experiments.object_ablation.token_sets import BUFFER_1, GRADIENTS, OBJECT, OF_OBJECT, RANDOM, REGISTER
 from vlm_lens.experiments.summary import Finding
@@ -49,7 +50,7 @@ def _above_random(equal: pd.DataFrame, change: pd.DataFrame) -> Finding:
             told.append(f"{task} {_percent(own)} against {_percent(other)}, N = {own.n}")
         clear.append(bool(own.low > other.high))
     n, random = len(clear), change[change["less"] == RANDOM]
-    is_small = bool((random["high"] < LITTLE).any())
+    is_small = any(ends(row)[1] < LITTLE for row in random.itertuples())
     return Finding(
         "At equal counts the object's tokens matter far more than random ones (table 1).",
         None if not n else True if sum(clear) == n else False if is_small else None,
@@ -61,7 +62,8 @@ def _above_random(equal: pd.DataFrame, change: pd.DataFrame) -> Finding:
 def _above_gradients(change: pd.DataFrame) -> Finding:
     rows = change[change["less"] == GRADIENTS]
     own = rows[rows["as many as"] == OBJECT]
-    above, below = ([bool(one) for one in found] for found in (own["low"] > 0, own["high"] < 0))
+    reached = [ends(row) for row in own.itertuples()]
+    above, below = [low > 0 for low, _ in reached], [high < 0 for _, high in reached]
     n_below = int((rows["high"] < 0).sum())
     return Finding(
         "At equal counts the object's tokens matter more than those that gradients rank first, in every task "

@@ -6,10 +6,12 @@ from typing import Any
 
 import pandas as pd
 
+from vlm_lens.experiments.claims import above_zero, all_hold, below_zero, within
 from vlm_lens.experiments.object_parts.knockouts import DECODER, ENCODER, FULL, NONE
-from vlm_lens.experiments.object_parts.told import above_zero, all_hold, below_zero, plain, signed, within
+from vlm_lens.experiments.object_parts.told import plain, signed
 from vlm_lens.experiments.part_identification.frames import ALL, averages, beside, paired, size_bins
 from vlm_lens.experiments.summary import Finding
+from vlm_lens.metrics.intervals import Estimate
 
 NEAR = 0.05
 """Two scores are near each other within this: half of what the rows of table 3 differ by at most, people aside."""
@@ -133,13 +135,14 @@ def _sizes(rows: pd.DataFrame, options: Any) -> Finding:
         f"{names[int(one.size_)]}: {plain(one)}" for one in by_size.rename(columns={"size": "size_"}).itertuples()
     )
     beyond = ", ".join(signed(one) for one in above.itertuples())
-    is_near = abs(large.value - small.value) <= NEAR or (small.low <= large.high and large.low <= small.high)
+    n = int(min(small["n"], large["n"]))
+    apart = Estimate(large.value - small.value, large.low - small.high, large.high - small.low, n)
     return Finding(
         "The size of a part makes little difference to a language model (appendix D, figure 8).",
-        None if pd.isna(small.low) or pd.isna(large.low) else bool(is_near),
+        within(apart, NEAR) if len(by_size) > 1 else None,
         f"By share of the picture: {sized}. Above elsewhere in the picture: {beyond}. The best of many patches is "
-        "higher by chance alone. Smallest and largest agree where their intervals overlap, or "
-        f"within {NEAR}.",
+        "higher by chance alone. Smallest and largest agree where their intervals together lie within "
+        f"{NEAR}, and differ where these lie further apart.",
     )
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pandas as pd
 
-from vlm_lens.experiments.object_parts.told import above_zero, all_hold, below_zero, plain, signed
+from vlm_lens.experiments.claims import above_zero, all_hold, below_zero
+from vlm_lens.experiments.object_parts.told import plain, signed
 from vlm_lens.experiments.part_identification.frames import ALL, REGION, averages, paired, size_bins
 from vlm_lens.experiments.part_identification_clip.beside import Beside
 from vlm_lens.experiments.summary import Finding
@@ -48,11 +49,19 @@ def _best_layer(rows: pd.DataFrame, depth: int, options: Any) -> Finding:
     means = averages(rows, "score", ["from_layer"], options).sort_values("from_layer")
     best = means.iloc[int(means["value"].to_numpy().argmax())]
     told = ", ".join(f"{one.from_layer}: {one.value:.3f}" for one in means.itertuples())
+    is_last = (means["from_layer"] >= 0.75 * depth) & (means["from_layer"] < depth)
+    if not is_last.any():
+        ahead = None
+    else:
+        last, other = (int(one.loc[one["value"].idxmax(), "from_layer"]) for one in (means[is_last], means[~is_last]))
+        scores = [rows.loc[rows["from_layer"] == layer, [*REGION, "score"]] for layer in (last, other)]
+        both = scores[0].merge(scores[1], on=REGION, suffixes=("", "_other"), validate="one_to_one")
+        ahead = _difference(both, "score", "score_other", options)
     return Finding(
         "The last layers alone are best: 22 of 24 (section 4.5, figure 9).",
-        None if pd.isna(best["low"]) else bool(0.75 * depth <= best["from_layer"] < depth),
-        f"By first layer ({depth}: none): {told}. The best, {best['from_layer']:.0f}, is {plain(best)}; from three "
-        "quarters of the depth on counts as last.",
+        above_zero(ahead),
+        f"By first layer ({depth}: none): {told}. The best, {best['from_layer']:.0f}, is {plain(best)}; the best from "
+        f"three quarters of the depth on, which counts as last, minus the best of the others: {signed(ahead)}.",
     )
 
 

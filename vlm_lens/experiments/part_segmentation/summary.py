@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from vlm_lens.errors import InputError
+from vlm_lens.experiments.claims import above_zero, all_hold
 from vlm_lens.experiments.part_segmentation.mean_iou import counts_of, mean_iou, mean_iou_over_pictures
 from vlm_lens.experiments.part_segmentation.predictions import CHANCE, LENS, MAJORITY, SEGMENTER, SHUFFLED
 from vlm_lens.experiments.summary import Finding, Summary, Table, figures_of, laid_out
@@ -140,7 +141,7 @@ def _findings(by_method: Mapping[str, np.ndarray], estimates: Mapping[str, Estim
     findings = [
         Finding(
             "What patches say segments parts better than chance does (appendix E: 'better-than-random').",
-            bool(beyond.low > 0 and moved.low > 0),
+            all_hold(above_zero(beyond), above_zero(moved)),
             f"{_told(beyond)} against a label by chance, {_told(moved)} against the same labels shuffled over the "
             f"picture; N = {beyond.n}.",
         )

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from vlm_lens.experiments.claims import ends
 from vlm_lens.experiments.reprompting.language_model import SELF
 from vlm_lens.experiments.reprompting.methods import DESCRIBE, NAIVE, QUERY
 from vlm_lens.experiments.reprompting.table_one import ACC, ACC_PLUS, TOKENS, average_difference
@@ -48,8 +49,8 @@ def _loses_little(scores: pd.DataFrame, method: str) -> Finding | None:
     known = {name: one for name, one in losses.items() if one is not None}
     if not known:
         return None
-    within = [_ends(one)[0] > -SLIGHT[name] for name, one in known.items()]
-    beyond = [_ends(one)[1] < -SLIGHT[name] for name, one in known.items()]
+    within = [ends(one)[0] > -SLIGHT[name] for name, one in known.items()]
+    beyond = [ends(one)[1] < -SLIGHT[name] for name, one in known.items()]
     return Finding(
         f"{method} loses little against a full pass for each question (section 5: 2.8% of ACC and 5.3% of ACC+; table "
         "1: 3.4 and 6.1 points).",
@@ -81,8 +82,8 @@ def _both_are_needed(scores: pd.DataFrame, alone: str) -> Finding | None:
     return Finding(
         f"{both} answers more than the text alone and more than the image tokens alone (section 5; table 1: 77.16 "
         "against 61.03 and 62.40).",
-        True if all(_ends(one)[0] > 0 for one in known.values())
-        else False if any(_ends(one)[1] < SLIGHT[ACC] for one in known.values()) else None,
+        True if all(ends(one)[0] > 0 for one in known.values())
+        else False if any(ends(one)[1] < SLIGHT[ACC] for one in known.values()) else None,
         "; ".join(f"beyond {name}: {_told(one)}" for name, one in known.items()) + ". Where the whole "
         "interval of either lies below 5 points, it does not.",
     )  # fmt: skip
@@ -95,18 +96,8 @@ def _beats_a_description(scores: pd.DataFrame, method: str, llm: str) -> Finding
     claim = f"{method} answers more than a language model that reads the description (table 1: 81.46 against 73.21)."
     if llm == SELF:
         return Finding(claim, None, f"{_told(gain)}, but against the model's own decoder, not a large language model.")
-    low, high = _ends(gain)
+    low, high = ends(gain)
     return Finding(claim, True if low > 0 else False if high < 0 else None, f"{_told(gain)}.")
-
-
-def _ends(one: Estimate) -> tuple[float, float]:
-    """Where a figure's interval ends.
-
-    Where all pictures agree it has no width; it then reaches 3 / n to either side, which 0 of n does not rule out (the
-    rule of three).
-    """
-    reach = 3 / one.n if one.low == one.high else 0.0
-    return one.low - reach, one.high + reach
 
 
 def _told(one: Estimate) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from vlm_lens.errors import InputError
-from vlm_lens.experiments.claims import above, agreed, difference_of, mean_of, told
+from vlm_lens.experiments.claims import above, above_zero, difference_of, mean_of, told
 from vlm_lens.experiments.judged import judging_notes
 from vlm_lens.experiments.over_pictures import means
 from vlm_lens.experiments.summary import Finding, Summary, Table, laid_out
@@ -72,7 +72,7 @@ def findings(ranked: pd.DataFrame, options: Any) -> tuple[Finding, ...]:
         found.append(
             Finding(
                 "These few tokens give back what is lost without any (section 5).",
-                agreed(gain.low > 0, gain),
+                above_zero(gain),
                 f"F1 rises by {told(gain)} from no image token to {_percent(few)}; N = {gain.n}.",
             )
         )
@@ -84,7 +84,7 @@ def findings(ranked: pd.DataFrame, options: Any) -> tuple[Finding, ...]:
         found.append(
             Finding(
                 f"Attention finds the tokens that matter: they do better than {CONTROLS[control]} (not in the paper).",
-                agreed(gain.low > 0, gain),
+                above_zero(gain),
                 f"F1 is higher by {told(gain)} at {_percent(few)}; N = {gain.n}.",
             )
         )
