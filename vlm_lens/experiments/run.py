@@ -1,6 +1,7 @@
 """An experiment from one call: planned, run in shards, resumed, summed up."""
 
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +60,8 @@ def run_experiment(
         options: of the experiment, in the place of the preset's.
 
     Raises:
-        InputError: an experiment, option or preset that does not exist, data that cannot be read or of which nothing
-            is left, a folder of another run or one that is running, a full disk.
+        InputError: an experiment, option or preset that does not exist, data that cannot be read, of which nothing is
+            left, or with two pictures of one id, a folder of another run or one that is running, a full disk.
 
     Example:
         >>> found = run_experiment("attention-blocking", data="scenes,n=4,surfaces=true", shows_progress=False)
@@ -77,6 +78,7 @@ def run_experiment(
         raise InputError("limit", "at least 1, or None for all", limit)
     read = data if isinstance(data, Dataset) else open_data(data)
     left = experiment.chosen(read, chosen).some()[:limit]
+    _check_distinct(left)
     source = model if isinstance(model, ModelSource) else ModelSource(model if isinstance(model, str) else IN_MEMORY)
     vlm = model if isinstance(model, HookedVLM) else source.load()
     with tempfile.TemporaryDirectory() as unkept:
@@ -113,6 +115,14 @@ def run_experiment(
             if out is not None:
                 result.write(folder)
     return result
+
+
+def _check_distinct(data: Dataset) -> None:
+    """Refuse pictures of one id: rows are paired, and intervals drawn, by it."""
+    repeated, n = Counter(example.id for example in data).most_common(1)[0]
+    if n > 1:
+        rule, advice = "an id of its own for each picture", "Name pictures by another column, or by none."
+        raise InputError(f"Dataset {data.name}", rule, f"{repeated!r} {n} times", advice)
 
 
 def _run_missing(spec: RunSpec, folder: RunFolder, engine: Engine, shows_progress: bool) -> None:

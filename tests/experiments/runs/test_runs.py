@@ -122,6 +122,25 @@ def test_a_folder_with_something_else_in_it_is_left_alone(vlm: HookedVLM, tmp_pa
         run_experiment(NAME, vlm, out=tmp_path / "thesis.tex", **SMALL)
 
 
+def test_rows_that_no_specification_speaks_for_are_not_taken_over(
+    kept: ExperimentResult, vlm: HookedVLM, tmp_path: Path
+) -> None:
+    folder = copied(kept, tmp_path / "orphaned")
+    (folder / "spec.json").unlink()
+    (folder / "summary.json").unlink()
+    shutil.rmtree(folder / "figures")
+    with pytest.raises(InputError, match="an empty folder, or one of a run, got .*rows"):
+        run_experiment(NAME, vlm, out=folder, **{**SMALL, "seed": 5})
+    assert any((folder / "rows").iterdir())
+
+
+def test_two_pictures_of_one_id_are_refused(vlm: HookedVLM) -> None:
+    data = open_data(SMALL["data"])
+    twice = replace(data, examples=(*data.examples[:3], replace(data[3], id=data[0].id)))
+    with pytest.raises(InputError, match=f"an id of its own for each picture, got '{data[0].id}' 2 times"):
+        run_experiment(NAME, vlm, twice, shows_progress=False)
+
+
 def test_a_damaged_shard_is_named_and_made_again(kept: ExperimentResult, vlm: HookedVLM, tmp_path: Path) -> None:
     folder = copied(kept, tmp_path / "damaged")
     damaged = folder / "rows" / "000001" / "cells.parquet"

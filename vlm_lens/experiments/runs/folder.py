@@ -158,8 +158,14 @@ class RunFolder:
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether a folder is empty but for what a run that was killed at once leaves."""
-    return all(one.name in (".lock", "shared", "rows") or one.name.startswith(".spec.json") for one in path.iterdir())
+    """Whether a folder is empty but for what a run leaves that was killed before it said what it is of.
+
+    Rows, or what shards share, are of a run that did say so: without its word nobody knows of which.
+    """
+    return all(
+        one.name == ".lock" or one.name.startswith(".spec.json") or (one.name == "shared" and not any(one.iterdir()))
+        for one in path.iterdir()
+    )
 
 
 def _to_disk(file: Path) -> None:
