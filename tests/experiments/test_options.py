@@ -17,7 +17,9 @@ class Chosen(Options):
     layers: tuple[int, ...] = option((1, 2), "which layers")
     words: tuple[str, ...] = option((), "which words")
     name: str = option("7", "what it is called")
-    most: int | None = option(None, "at most so many")
+    most: int | None = option(None, "at most so many", least=1)
+    rule: str = option("words", "how it is read", among=("words", "anywhere"))
+    counts: tuple[int, ...] = option((5, 10), "how many of each", least=1)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +49,27 @@ def test_a_value_of_another_kind_is_refused_with_what_the_option_is(name: str, w
     with pytest.raises(InputError, match=f"Option '{name}'") as refused:
         Chosen().but(**{name: written})
     assert next(one for one in fields(Chosen) if one.name == name).metadata["told"] in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "said"),
+    [
+        ("rule", "letters", "expected one of 'words', 'anywhere' (how it is read), got 'letters'"),
+        ("most", "0", "expected 1 or more (at most so many), got 0"),
+        ("counts", "5,-3", "expected 1 or more (how many of each), got -3"),
+    ],
+)
+def test_a_value_that_it_cannot_have_is_refused_before_anything_runs(name: str, written: str, said: str) -> None:
+    with pytest.raises(InputError) as refused:
+        Chosen().but(**{name: written})
+    assert said in str(refused.value)
+
+
+@pytest.mark.parametrize("name", experiments())
+def test_both_presets_are_among_what_an_option_can_be(name: str) -> None:
+    for preset in ("default", "paper"):
+        chosen = experiments()[name].Options.preset(preset)
+        assert chosen.but() == chosen
 
 
 def test_an_option_that_does_not_exist_is_refused_with_those_that_do() -> None:

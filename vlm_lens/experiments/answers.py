@@ -53,6 +53,7 @@ class AnsweredOptions(Options):
         "words",
         "how the answer's first token is right: 'words' for its first word or piece, 'prefix' for any token that this "
         "piece begins with",
+        among=("words", "prefix"),
         paper="prefix",
         quirk="The answer's first piece must begin with the stripped arg-max token: an empty token, or a single "
         "letter, counts as right. By default the token must be the answer's first word, in either number, or exactly "

@@ -43,7 +43,7 @@ class DescriptionOptions(Options):
         quirk="LLaVA's own code pads to a square where the checkpoint's processor in transformers crops. By default "
         "pictures are prepared as the checkpoint says.",
     )
-    max_new_tokens: int = option(300, "tokens of a description at most")
+    max_new_tokens: int = option(300, "tokens of a description at most", least=1)
     ids: str | None = option(
         None, "a list of pictures that ships: 'whats-in-the-image' for the paper's 81 of COCO; null for all pictures"
     )

@@ -24,6 +24,7 @@ class JudgedOptions(DescriptionOptions):
     queries: str = option(
         "predicting",
         "which rows lose image tokens: 'predicting' (those that produce the generated tokens) or 'generated'",
+        among=("predicting", "generated"),
         paper="generated",
         quirk="The published code blocks steps of a single row, so that the row which produces the first generated "
         "token, the last of the prompt, still sees the whole picture. By default it sees as little as the others.",

@@ -19,6 +19,7 @@ class ObjectPatchesOptions(Options):
     geometry: str = option(
         "exact",
         "which patches are the object's: 'exact' for all that saw one of its pixels, 'drifting' for the paper's code",
+        among=("exact", "drifting"),
         paper="drifting",
         quirk="Corners of a polygon that lie outside of the crop are dropped, so that its outline changes, and the "
         "size of a patch in pixels is rounded down, so that the grid drifts by up to 23 pixels towards the right and "

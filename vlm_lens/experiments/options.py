@@ -1,7 +1,7 @@
 """What can be chosen about an experiment, and what the two presets choose."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any, TypeVar
 
@@ -13,7 +13,15 @@ PRESETS = ("default", "paper")
 Own = TypeVar("Own", bound="Options")
 
 
-def option(default: Any, told: str, *, paper: Any = MISSING, quirk: str = "") -> Any:
+def option(
+    default: Any,
+    told: str,
+    *,
+    paper: Any = MISSING,
+    quirk: str = "",
+    among: Sequence[str] = (),
+    least: float | int | None = None,
+) -> Any:
     """A field of `Options`.
 
     Args:
@@ -21,10 +29,14 @@ def option(default: Any, told: str, *, paper: Any = MISSING, quirk: str = "") ->
         told: one line for the list of options.
         paper: what the `paper` preset takes, where that is something else.
         quirk: what is odd about the paper's choice, and what the default does about it; needed where there is `paper`.
+        among: the texts that it may be; none given, any. It is checked before anything runs.
+        least: the least that a number may be, each of several.
     """
     assert (paper is MISSING) == (not quirk), "a choice of the paper's is named, and what is named is chosen"
     paper = default if paper is MISSING else paper
-    return field(default=default, metadata={"told": told, "paper": paper, "quirk": quirk})
+    return field(
+        default=default, metadata={"told": told, "paper": paper, "quirk": quirk, "among": tuple(among), "least": least}
+    )
 
 
 @dataclass(frozen=True)
@@ -50,7 +62,7 @@ class Options:
         """These options with some others: as values, or as text (a number, true, null, a JSON list, words with commas).
 
         Raises:
-            InputError: an option that does not exist, or a value of another kind, with what there is.
+            InputError: an option that does not exist, or a value that it cannot have, with what there is.
         """
         known = {one.name: one for one in fields(self)}
         for name in given:
@@ -59,13 +71,26 @@ class Options:
                 raise InputError(f"Option {name!r}", f"one of: {told}", repr(name))
         read = {name: _read(value, str(known[name].type)) for name, value in given.items()}
         try:
-            return TypeAdapter(type(self)).validate_python({**self.to_dict(), **read})
+            chosen: Own = TypeAdapter(type(self)).validate_python({**self.to_dict(), **read})
         except ValidationError as error:
             first = error.errors()[0]
             name = str(first["loc"][0]) if first["loc"] else ", ".join(given)
             got = repr(given.get(name, first.get("input")))
             told = known[name].metadata["told"] if name in known else ""
-            raise InputError(f"Option {name!r}", f"{first['msg']} ({told})", got) from None
+            rule = "as many values" if first["type"] == "missing" else first["msg"].removeprefix("Input should be ")
+            raise InputError(f"Option {name!r}", f"{rule} ({told})", got) from None
+        chosen._check()
+        return chosen
+
+    def _check(self) -> None:
+        for one in fields(self):
+            value, among, least = getattr(self, one.name), one.metadata["among"], one.metadata["least"]
+            for each in value if isinstance(value, tuple) else (value,):
+                if among and each not in among:
+                    told = f"one of {', '.join(map(repr, among))} ({one.metadata['told']})"
+                    raise InputError(f"Option {one.name!r}", told, repr(each))
+                if least is not None and each is not None and each < least:
+                    raise InputError(f"Option {one.name!r}", f"{least} or more ({one.metadata['told']})", each)
 
     def to_dict(self) -> dict[str, Any]:
         """Each option by its name."""

@@ -1,12 +1,14 @@
 """Tables and findings of rows that were made up, against figures worked out by hand."""
 
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 
 from vlm_lens.errors import InputError
+from vlm_lens.experiments import run_experiment
 from vlm_lens.experiments.object_parts.knockouts import DECODER, ENCODER, FULL, NONE, SETTINGS
 from vlm_lens.experiments.part_identification import PartIdentification
 from vlm_lens.experiments.part_identification.frames import size_bins
@@ -75,6 +77,24 @@ def test_tables_are_of_the_layer_that_was_asked_for(layer: str, value: float) ->
     assert at(summary(layer=layer).tables["part and object"].tidy, what="part", **{"class": "all"})[
         "value"
     ] == pytest.approx(value)
+
+
+def test_parts_of_which_none_has_a_readable_label_are_told_so() -> None:
+    rows = made_up()
+    rows["scores"]["score"] = float("nan")  # rows for the object alone
+    with pytest.raises(InputError, match="none readable"):
+        PartIdentification().summarised(rows, PartIdentification.Options(), FACTS)
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("part-identification", "layer"), ("part-identification-clip", "from_layer")]
+)
+def test_a_layer_for_tables_that_is_not_there_is_refused_before_anything_runs(
+    name: str, option: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"Option '{option}': .*got 'beest'"):
+        run_experiment(name, data="scenes,n=8", out=tmp_path / "run", least_share=0.02, **{option: "beest"})
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_layer_that_is_not_there_is_refused() -> None:

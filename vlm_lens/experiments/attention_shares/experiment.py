@@ -36,7 +36,7 @@ class AttentionSharesOptions(DescriptionOptions):
         "what figure 8 counts: 'means' (each image token's attention, mean over the description's rows and heads) or "
         "'queries' (each row's, mean over heads); the paper does not say",
     )
-    n_maps: int = option(3, "pictures whose maps are kept, the first ones")
+    n_maps: int = option(3, "pictures whose maps are kept, the first ones", least=0)
 
 
 class AttentionShares(Experiment):

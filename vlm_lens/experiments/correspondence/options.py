@@ -39,4 +39,4 @@ class CorrespondenceOptions(ObjectPatchesOptions):
         "whether pictures in which no patch names the object in any layer count as best at the first state, where the "
         "average best layer is worked out; the share has them in any case",
     )
-    n_draws: int = option(20, "how often other patches are drawn, as many as the object has")
+    n_draws: int = option(20, "how often other patches are drawn, as many as the object has", least=1)

@@ -49,10 +49,10 @@ class LocalisationOptions(JudgedOptions):
     largest_share: float = option(0.8, "of the picture; a larger mask is left out")
     least_score: float = option(0.6, "mean score of a mask; a less certain one is left out")
     tolerance: int = option(1, "tokens that a peak may lie off the mask")
-    width: int = option(4, "layers that accuracy is averaged over, scaled (the paper: 4 of 32, 10 of 80)")
+    width: int = option(4, "layers that accuracy is averaged over, scaled (the paper: 4 of 32, 10 of 80)", least=1)
     map_layers: tuple[int, int] = option((16, 24), "first and last layer, both in, of the maps that are shown, scaled")
     depth: int = option(32, "layers of the model that `width` and `map_layers` are given for")
-    n_maps: int = option(3, "pictures whose maps are kept, the first ones")
+    n_maps: int = option(3, "pictures whose maps are kept, the first ones", least=0)
 
 
 class Localisation(Experiment):

@@ -22,15 +22,15 @@ class ObjectAblationOptions(AnsweredOptions, ObjectPatchesOptions):
         "data whose pictures give the mean, as 'pictures:/data/imagenet/val' (the paper: 50,000 of ImageNet); '' takes "
         "64 other scenes for scenes, and else the run's own pictures",
     )
-    counts: tuple[int, ...] = option(COUNTS, "how many tokens are ablated by gradients and at random")
+    counts: tuple[int, ...] = option(COUNTS, "how many tokens are ablated by gradients and at random", least=1)
     large_counts: str = option(
         "left out", "counts that the picture has too few patches for: 'left out', or 'scaled', which takes the same "
-        "share of the patches as each count is of 576",
+        "share of the patches as each count is of 576", among=("left out", "scaled"),
     )  # fmt: skip
     n_std: float = option(2.0, "standard deviations above the mean norm that make a register token")
-    n_steps: int = option(50, "steps of integrated gradients")
-    description_tokens: int = option(200, "tokens of a description, at most")
-    polling_tokens: int = option(10, "tokens of the answer to 'Is there a ...?', at most")
+    n_steps: int = option(50, "steps of integrated gradients", least=1)
+    description_tokens: int = option(200, "tokens of a description, at most", least=1)
+    polling_tokens: int = option(10, "tokens of the answer to 'Is there a ...?', at most", least=1)
     filters_hallucinations: bool = option(
         True,
         "whether generative and polling are over the pictures whose description names the object, and no longer does "
@@ -43,6 +43,7 @@ class ObjectAblationOptions(AnsweredOptions, ObjectPatchesOptions):
         "patches",
         "what hides the object in the hallucination filter: noise of its own on each pixel of its 'patches' or of its "
         "'pixels', or one patch of noise that is 'tiled' over its patches",
+        among=("patches", "pixels", "tiled"),
         paper="tiled",
         quirk="One random patch is repeated over the object, which is a texture that a model may name. By default "
         "every pixel of the object's patches is drawn by itself.",
@@ -57,6 +58,7 @@ class ObjectAblationOptions(AnsweredOptions, ObjectPatchesOptions):
     gradient_target: str = option(
         "answer",
         "whose logit the gradients explain: the token that 'Yes' is as an 'answer', or the 'first id' of encode('Yes')",
+        among=("answer", "first id"),
         paper="first id",
         quirk="The first id of encode('Yes') is BOS for a tokenizer that puts one before every text, so the gradients "
         "explain BOS. By default they explain the token that the answer Yes begins with.",
@@ -73,6 +75,7 @@ class ObjectAblationOptions(AnsweredOptions, ObjectPatchesOptions):
         "words",
         "how a description names the object: by 'words' of the answer, plural and other words for it too, or 'as "
         "written' anywhere in the text",
+        among=("words", "as written"),
         paper="as written",
         quirk="The class name counts where it occurs letter for letter, with its case, in the decoded prompt and "
         "answer: 'car' in 'carpet' counts, 'Dogs' for 'dog' or 'mice' for 'mouse' do not. By default whole words of "
@@ -81,6 +84,7 @@ class ObjectAblationOptions(AnsweredOptions, ObjectPatchesOptions):
     yes_rule: str = option(
         "words",
         "how polling says yes: by the answer's first yes or no in whole 'words', or 'anywhere' in the text",
+        among=("words", "anywhere"),
         paper="anywhere",
         quirk="'yes' counts anywhere in the decoded prompt and answer, as in 'eyes'. By default the answer alone is "
         "read, in whole words.",

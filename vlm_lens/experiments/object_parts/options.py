@@ -15,7 +15,7 @@ class PartOptions(Options):
 
     classes: tuple[str, ...] = option(PART_CATEGORIES, "the classes of objects, as the data call them")
     least_share: float = option(0.2, "the least share of the picture that the object covers; 0.02 for bundled scenes")
-    most_per_class: int = option(100, "pictures of a class at most, drawn by `sample_seed`")
+    most_per_class: int = option(100, "pictures of a class at most, drawn by `sample_seed`", least=1)
     sample_seed: int = option(0, "of the pictures drawn where a class has more")
     threshold: float = option(
         0.0, "the share of a patch that a part must cover; any overlap by default (the paper leaves it open)"
@@ -23,6 +23,7 @@ class PartOptions(Options):
     split_labels: str = option(
         "skip",
         "what is done with a label that is no whole token: 'skip', or read by its 'first piece'",
+        among=("skip", "first piece"),
         paper="first piece",
         quirk="All parts of table 1 have a score, and its aliases are not published; many of its words are no token of "
         "LLaMA's vocabulary (muzzle, beak), so some piece must stand for them. By default such a label is left out, "

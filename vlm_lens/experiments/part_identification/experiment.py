@@ -15,6 +15,7 @@ from vlm_lens.experiments.object_parts.knockouts import layers_of_tower, n_layer
 from vlm_lens.experiments.object_parts.labels import LabelTokens, labels_of, region_row
 from vlm_lens.experiments.object_parts.regions import PartRegion, part_regions
 from vlm_lens.experiments.part_identification.conditions import Conditions, ReadPart, conditions_of
+from vlm_lens.experiments.part_identification.frames import check_layer
 from vlm_lens.experiments.part_identification.hidden import HIDES, caption_without, names_object
 from vlm_lens.experiments.part_identification.options import PartIdentificationOptions
 from vlm_lens.experiments.part_identification.scores import scored
@@ -49,8 +50,13 @@ class PartIdentification(Experiment):
         return chosen_objects(data, options)
 
     def facts(self, context: Context) -> Mapping[str, Any]:
-        """Depths, the size of the vocabulary, and which layers "the last" are."""
+        """Depths, the size of the vocabulary, and which layers "the last" are.
+
+        Raises:
+            InputError: a layer of tables and bars that the decoder does not have.
+        """
         vlm = context.vlm
+        check_layer(context.options.layer, vlm.cfg.n_layers)  # tables alone ask for it: said before anything runs
         last = layers_of_tower(vlm, context.options)
         return {
             "model": vlm.cfg.model_name,

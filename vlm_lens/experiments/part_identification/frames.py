@@ -20,7 +20,7 @@ def joined(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     Raises:
         InputError: nothing was read, with what took it.
     """
-    if "scores" not in rows:
+    if "scores" not in rows or rows["scores"]["score"].isna().all():
         targets, regions = rows["targets"], rows.get("regions", pd.DataFrame())
         n_named = int(targets["is_named_while_hidden"].sum())
         got = f"{len(targets)} objects, {n_named} named by a caption while hidden; {len(regions)} parts, none readable"
@@ -55,6 +55,16 @@ def paired(frame: pd.DataFrame, value: str, baseline: str, by: Sequence[str], op
     return differences(weighed(both, by, options.weighs, [value, baseline]), value, list(by), baseline)
 
 
+def check_layer(layer: str, n_layers: int) -> None:
+    """Refuse a state that the decoder does not have.
+
+    Raises:
+        InputError: another word, or a state that does not exist.
+    """
+    if layer not in ("last", "best") and not (layer.isdigit() and int(layer) <= n_layers):
+        raise InputError("Option 'layer'", f"'last', 'best' or 0 to {n_layers}", repr(layer))
+
+
 def at_layer(frame: pd.DataFrame, layer: str, n_layers: int) -> tuple[pd.DataFrame, int]:
     """The rows of one state, and which it is.
 
@@ -66,15 +76,12 @@ def at_layer(frame: pd.DataFrame, layer: str, n_layers: int) -> tuple[pd.DataFra
     Raises:
         InputError: another word, or a state that does not exist.
     """
+    check_layer(layer, n_layers)
     if layer == "best":
         clean = frame[frame["setting"] == NONE].groupby("layer")["score"].mean()
         number = int(clean.idxmax())
-    elif layer == "last":
-        number = n_layers
-    elif layer.isdigit() and int(layer) <= n_layers:
-        number = int(layer)
     else:
-        raise InputError("Option 'layer'", f"'last', 'best' or 0 to {n_layers}", repr(layer))
+        number = n_layers if layer == "last" else int(layer)
     return frame[frame["layer"] == number], number
 
 

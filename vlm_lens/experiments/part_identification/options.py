@@ -37,7 +37,7 @@ class PartIdentificationOptions(KnockoutOptions):
     )
     filters_captions: bool = option(True, "whether objects are left out that a caption names while they are hidden")
     caption_prompt: str = option("Describe this image.", "what is asked for that caption, in the checkpoint's own form")
-    caption_tokens: int = option(64, "new tokens of that caption")
+    caption_tokens: int = option(64, "new tokens of that caption", least=1)
     hides: str = option(
         "box",
         "what is painted in the mean colour for it: the object's 'box', which leaves no silhouette, or its 'pixels' "

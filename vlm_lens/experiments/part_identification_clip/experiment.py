@@ -25,7 +25,7 @@ from vlm_lens.experiments.part_identification_clip.candidates import (
 )
 from vlm_lens.experiments.part_identification_clip.focus import Focus, ranks
 from vlm_lens.experiments.part_identification_clip.options import PartIdentificationClipOptions
-from vlm_lens.experiments.part_identification_clip.summary import summarised
+from vlm_lens.experiments.part_identification_clip.summary import check_first, summarised
 from vlm_lens.experiments.summary import Summary
 from vlm_lens.hooked_clip import HookedCLIP
 from vlm_lens.metrics.identifiability import identifiability
@@ -54,8 +54,13 @@ class PartIdentificationClip(Experiment):
         return chosen_objects(data, options)
 
     def facts(self, context: Context) -> Mapping[str, Any]:
-        """Which CLIP, its depth, and how many candidates there are."""
+        """Which CLIP, its depth, and how many candidates there are.
+
+        Raises:
+            InputError: a layer of tables and bars that the tower does not have.
+        """
         clip = self._clip(context)
+        check_first(context.options.from_layer, clip.vision.cfg.n_layers)  # said before anything runs
         return {
             "clip": clip.vision.cfg.model_name or context.options.clip,
             "clip_hash": hash_of(clip),

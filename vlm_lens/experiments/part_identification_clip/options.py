@@ -24,7 +24,7 @@ class PartIdentificationClipOptions(PartOptions):
         "paper", "the layer of tables and bars: 'paper' (22 of 24, or its share of the depth), 'best' (in these data), "
         "or its number"
     )  # fmt: skip
-    batch_size: int = option(32, "pictures that CLIP is given at once")
+    batch_size: int = option(32, "pictures that CLIP is given at once", least=1)
     beside: str = option("", "the folder of a finished run of part-identification, shown beside CLIP")
     bins: str = option("quartiles", "part sizes in four bins of as many regions, or 'equal' in the logarithm of size")
     cases: tuple[str, ...] = option(CASES, "the cases that figure 8 shows one by one: class and part")

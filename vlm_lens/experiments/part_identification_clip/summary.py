@@ -59,6 +59,16 @@ def summarised(rows: Mapping[str, pd.DataFrame], options: Any, facts: Mapping[st
     return Summary(tables, figures, findings(frame, first, depth, beside, options), notes(rows, options, facts, first))
 
 
+def check_first(from_layer: str, depth: int) -> None:
+    """Refuse a layer that the tower does not have.
+
+    Raises:
+        InputError: another word, or a layer that does not exist.
+    """
+    if from_layer not in ("paper", "best") and not (from_layer.isdigit() and int(from_layer) < depth):
+        raise InputError("Option 'from_layer'", f"'paper', 'best' or 0 to {depth - 1}", repr(from_layer))
+
+
 def chosen_layer(frame: pd.DataFrame, from_layer: str, depth: int) -> int:
     """The layer from which the class token is held to the part, in tables and bars.
 
@@ -70,14 +80,13 @@ def chosen_layer(frame: pd.DataFrame, from_layer: str, depth: int) -> int:
     Raises:
         InputError: another word, or a layer that does not exist.
     """
+    check_first(from_layer, depth)
     if from_layer == "paper":
         return min(depth - 1, int(PAPER_FIRST / PAPER_DEPTH * depth))
     if from_layer == "best":
         held = frame[(frame["class"] == ALL) & (frame["from_layer"] < depth)]
         return int(held.groupby("from_layer")["score"].mean().idxmax())
-    if from_layer.isdigit() and int(from_layer) < depth:
-        return int(from_layer)
-    raise InputError("Option 'from_layer'", f"'paper', 'best' or 0 to {depth - 1}", repr(from_layer))
+    return int(from_layer)
 
 
 def _joined(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:

@@ -55,7 +55,7 @@ class RepromptingOptions(DescriptionOptions):
         quirk="'yes' or 'no' is looked for in the first 4 characters, so that 'not' and 'none' are a no and "
         "'There is no dog' is none. By default whole words are read.",
     )
-    answer_tokens: int = option(16, "the longest answer; the paper does not say")
+    answer_tokens: int = option(16, "the longest answer; the paper does not say", least=1)
     llm: str = option(NONE, "who reads descriptions: 'none', 'self' for the model's own decoder, 'chat:MODEL@URL'")
     llm_prompt: str = option(LLM_PROMPT, "what it is asked; the paper does not say")
 
