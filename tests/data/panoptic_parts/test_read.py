@@ -105,6 +105,17 @@ def test_raw_parts_keep_their_sides_and_join_to_the_merged_ones(tmp_path: Path) 
     assert {part: int(mask.sum()) for part, mask in merged.parts.items()} == {"hoof": 1, "leg": 4, "tail": 1}
 
 
+def test_an_instance_may_have_the_number_0(tmp_path: Path) -> None:
+    """The format says by a uid's length whether there is an instance; Cityscapes counts from 0."""
+    uids = np.zeros((3, 4), np.int32)
+    uids[0, :] = [1300007, 1300007, 1300000, 13000]  # a hoof of the first horse, no part of it, the same written short
+    uids[1, 0] = 1300121  # the tail of the second
+    write(tmp_path, "horses", uids)
+    first, second = read_panoptic_parts(str(tmp_path), parts="raw")[0].annotations
+    assert (first.category, first.area, second.category, second.area) == ("horse", 4, "horse", 1)
+    assert {part: int(mask.sum()) for part, mask in first.parts.items()} == {"left front hoof": 2}
+
+
 def test_a_picture_of_stuff_alone_is_an_example_without_objects(tmp_path: Path) -> None:
     write(tmp_path, "sky", np.full((3, 3), 84))
     (one,) = read_panoptic_parts(str(tmp_path))

@@ -12,7 +12,7 @@ from vlm_lens.data.dataset import Dataset
 from vlm_lens.data.example import Annotation, Example
 from vlm_lens.data.fingerprint import fingerprint_of
 from vlm_lens.data.panoptic_parts.classes import CLASSES, NAMES, PartNames
-from vlm_lens.data.panoptic_parts.uids import split_uids
+from vlm_lens.data.panoptic_parts.uids import LARGEST_WITHOUT_INSTANCE, split_uids
 from vlm_lens.data.picture_files import check_each_has, pictures_in, read_integers, read_rgb, size_of
 from vlm_lens.errors import InputError
 
@@ -90,7 +90,7 @@ def _annotations(label: Path, uids: Integer[np.ndarray, "height width"], names: 
     ids = np.stack(split_uids(found, what), axis=1)
     objects: dict[tuple[int, int], list[tuple[int, int, int]]] = {}  # (class, instance) -> (part id, uid, pixels)
     for uid, count, (semantic, instance, part) in zip(found.tolist(), counts.tolist(), ids.tolist(), strict=True):
-        if instance:
+        if uid > LARGEST_WITHOUT_INSTANCE:  # the first instance may have the number 0
             _check_known(what, uid, semantic, part)
             objects.setdefault((semantic, instance), []).append((part, uid, count))
     annotations = []

@@ -1,7 +1,9 @@
 """A pixel's uid and the three ids in it.
 
 From the left: a semantic id (sid, up to 2 digits), an instance id (iid, 3 digits), a part id (pid, 2 digits). 93 is a
-tree, 7001 the first car, 1000106 the muzzle of the first cow. An id that is not there is 0; uid 0 is unlabelled.
+tree, 7001 the first car, 1000106 the muzzle of the first cow. An id that is not there is 0; uid 0 is unlabelled. The
+format calls the instance id a counter and does not say where it begins: 7000 is a car too. Whether a uid has an
+instance is said by its length.
 
 Source: Meletis et al. 2020, Cityscapes-Panoptic-Parts and PASCAL-Panoptic-Parts datasets for scene understanding,
 arXiv 2004.07944.
@@ -13,6 +15,7 @@ from jaxtyping import Integer
 from vlm_lens.errors import InputError
 
 LARGEST = 9_999_999
+LARGEST_WITHOUT_INSTANCE = 99
 
 
 def split_uids(
@@ -31,7 +34,7 @@ def split_uids(
         >>> [ids.tolist() for ids in split_uids(np.array([93, 7001, 1000106]))]
         [[93, 7, 10], [0, 1, 1], [0, 0, 6]]
     """
-    wrong = uids[((uids > 99) & (uids < 1_000)) | (uids > LARGEST) | (uids < 0)]
+    wrong = uids[((uids > LARGEST_WITHOUT_INSTANCE) & (uids < 1_000)) | (uids > LARGEST) | (uids < 0)]
     if wrong.size:
         rule = "uids of 1, 2 or 4 to 7 digits (semantic, instance, part id)"
         raise InputError(what, rule, int(wrong.flat[0]), "Give the int32 TIFF as it was shipped.")
