@@ -6,8 +6,10 @@ from typing import Any
 
 import pandas as pd
 
+from vlm_lens.data import Example
 from vlm_lens.experiments.context import Context
-from vlm_lens.experiments.descriptions import DescriptionOptions
+from vlm_lens.experiments.descriptions import DescriptionOptions, in_parts, text_of
+from vlm_lens.experiments.grid import Grid
 from vlm_lens.experiments.options import option
 from vlm_lens.metrics.judges import Judge, judge_named
 
@@ -42,6 +44,27 @@ def judged(context: Context, clean: str, text: str) -> dict[str, Any]:
     compared = judge_of(context).compare(clean, text)
     sizes = {"n_reference": len(compared.reference), "n_candidate": len(compared.candidate)}
     return {**sizes, **compared.to_dict()}
+
+
+def compared_descriptions(context: Context, example: Example, grid: Grid, own: Any) -> list[dict[str, Any]]:
+    """A row for the model's own description of a picture, and one for that under each condition of a grid.
+
+    Args:
+        context: with `JudgedOptions`.
+        example: the picture.
+        grid: conditions that are named by tuples whose fields become columns, each with a description.
+        own: such a tuple, for the model's own.
+    """
+    rows: list[dict[str, Any]] = []
+    for names, found in in_parts(context, grid):
+        clean = text_of(context, found.clean.generation)
+        told = [] if rows else [(own, clean)]
+        told += [(name, text_of(context, cell.generation)) for name, cell in zip(names, found, strict=True)]
+        rows += [
+            {"example": example.id, **name._asdict(), **text, **judged(context, clean["text"], text["text"])}
+            for name, text in told
+        ]
+    return rows
 
 
 def judging_notes(rows: pd.DataFrame, clean: pd.DataFrame, options: Any, facts: Mapping[str, Any]) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ import pandas as pd
 
 from vlm_lens.data import Dataset, Example
 from vlm_lens.experiments.context import Context
-from vlm_lens.experiments.descriptions import chosen_pictures, continued, describing, in_parts, text_of
+from vlm_lens.experiments.descriptions import chosen_pictures, continued, describing
 from vlm_lens.experiments.experiment import Experiment, Grid, Rows
-from vlm_lens.experiments.information_flow.knockouts import first_layers, knockouts
+from vlm_lens.experiments.information_flow.knockouts import Blocked, first_layers, knockouts
 from vlm_lens.experiments.information_flow.summary import summary_of
-from vlm_lens.experiments.judged import JudgedOptions, judge_of, judged
+from vlm_lens.experiments.judged import JudgedOptions, compared_descriptions, judge_of
 from vlm_lens.experiments.layer_windows import at_depth
 from vlm_lens.experiments.options import option
 from vlm_lens.experiments.summary import Summary
@@ -69,17 +69,8 @@ class InformationFlow(Experiment):
         return {"descriptions": [row for example in examples for row in self._descriptions(context, example)]}
 
     def _descriptions(self, context: Context, example: Example) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        for names, found in in_parts(context, self.grid(context, example)):
-            clean = text_of(context, found.clean.generation)
-            if not rows:
-                own = {"knockout": "none", "layers": "none", "first": context.vlm.cfg.n_layers}
-                rows.append({"example": example.id, **own, **clean, **judged(context, clean["text"], clean["text"])})
-            for name, cell in zip(names, found, strict=True):
-                text = text_of(context, cell.generation)
-                compared = judged(context, clean["text"], text["text"])
-                rows.append({"example": example.id, **name._asdict(), **text, **compared})
-        return rows
+        own = Blocked("none", "none", context.vlm.cfg.n_layers)
+        return compared_descriptions(context, example, self.grid(context, example), own)
 
     def summarised(self, rows: Mapping[str, pd.DataFrame], options: Any, facts: Mapping[str, Any]) -> Summary:
         """Figure 2 (e) and (f), as tables and figures, the first pictures' texts, and the paper's claims."""

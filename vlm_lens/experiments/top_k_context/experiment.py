@@ -9,9 +9,9 @@ import pandas as pd
 from vlm_lens.data import Dataset, Example
 from vlm_lens.errors import InputError
 from vlm_lens.experiments.context import Context
-from vlm_lens.experiments.descriptions import chosen_pictures, continued, describing, in_parts, text_of
+from vlm_lens.experiments.descriptions import chosen_pictures, continued, describing
 from vlm_lens.experiments.experiment import Experiment, Grid, Rows
-from vlm_lens.experiments.judged import JudgedOptions, judge_of, judged
+from vlm_lens.experiments.judged import JudgedOptions, compared_descriptions, judge_of
 from vlm_lens.experiments.options import option
 from vlm_lens.experiments.summary import Summary
 from vlm_lens.experiments.top_k_context.summary import summary_of
@@ -102,19 +102,9 @@ class TopKContexts(Experiment):
         return {"descriptions": [row for example in examples for row in self._descriptions(context, example)]}
 
     def _descriptions(self, context: Context, example: Example) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
         grid = self.grid(context, example)
-        n_image = len(grid.inputs.layout.positions("image"))
-        for names, found in in_parts(context, grid):
-            clean = text_of(context, found.clean.generation)
-            if not rows:
-                own = {"order": "all", "share": 1.0, "n_kept": n_image}
-                rows.append({"example": example.id, **own, **clean, **judged(context, clean["text"], clean["text"])})
-            for name, cell in zip(names, found, strict=True):
-                text = text_of(context, cell.generation)
-                compared = judged(context, clean["text"], text["text"])
-                rows.append({"example": example.id, **name._asdict(), **text, **compared})
-        return rows
+        own = Kept("all", 1.0, len(grid.inputs.layout.positions("image")))
+        return compared_descriptions(context, example, grid, own)
 
     def summarised(self, rows: Mapping[str, pd.DataFrame], options: Any, facts: Mapping[str, Any]) -> Summary:
         """Figure 9 as a table and a figure, and the paper's claims."""
