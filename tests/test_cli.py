@@ -1,7 +1,9 @@
 """The commands, as a person types them."""
 
 import doctest
+import re
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from vlm_lens.demo.examples import example_scenes
 from vlm_lens.demo.text import corpus
 from vlm_lens.demo.tokenizer import build_tokenizer
 from vlm_lens.errors import InputError
+from vlm_lens.experiments import ExperimentResult, experiments, run_experiment
 
 QUESTION = "Is there a cat in this image? <script>alert(1)</script>"
 
@@ -94,6 +97,87 @@ def test_an_error_is_one_line_and_leaves_no_file(
     assert message.startswith("error: ") and said in message
     assert "Traceback" not in written.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_experiments_are_listed_and_each_tells_its_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(monkeypatch, "experiments") == 0
+    listed = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in listed] == list(experiments())
+    assert typed(monkeypatch, "experiments", "attention-blocking") == 0
+    told = capsys.readouterr().out
+    for option in fields(experiments()["attention-blocking"].Options):
+        assert f"  {option.name}=" in told and option.metadata["quirk"] in told
+
+
+def test_a_run_is_told_kept_and_read_back(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["run", "attention-blocking", "--model", folder / "checkpoint", "--data", "scenes,n=3,surfaces=true"]
+    chosen = ["--limit", 9, "--set", "among_right=false", "--set", "windows=sliding", "--set", "width=6", "--out"]
+    assert typed(monkeypatch, *words, *chosen, tmp_path / "run") == 0
+    written = capsys.readouterr()
+    found = ExperimentResult.load(tmp_path / "run")
+    assert found.spec.data["n"] == 3 and found.spec.options["width"] == 6
+    assert found.told() in written.out.replace(f", in {(tmp_path / 'run').resolve()}", f", in {tmp_path / 'run'}")
+    assert "100%" in written.err and "example/s" in written.err
+
+
+def test_figures_of_a_run_open_without_a_network(folder: Path, tmp_path: Path) -> None:
+    options = {"among_right": False, "windows": "sliding", "width": 6, "shows_progress": False}
+    run_experiment(
+        "attention-blocking", str(folder / "checkpoint"), "scenes,n=2,surfaces=true", out=tmp_path, **options
+    )
+    pages = list((tmp_path / "figures").glob("*.html"))
+    assert len(pages) == 2
+    for page in pages:
+        sources = re.findall(r"<script[^>]* src=\"([^\"]*)\"", page.read_text(encoding="utf-8"))
+        assert sources == ["plotly.min.js"] and (page.parent / sources[0]).stat().st_size > 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "absent"], "one of part-identification"),
+        (["run", "correspondence", "--data", "cocoa:/data"], "one of the formats scenes, coco"),
+        (["run", "correspondence", "--data", "coco"], "a place (folder), got none. Write coco:FOLDER"),
+        (["run", "correspondence", "--data", "coco:/absent"], "/absent/annotations"),
+        (["run", "correspondence", "--data", "scenes,n=four"], "got 'four'"),
+        (["run", "correspondence", "--data", "scenes,m=4"], "arguments among n"),
+        (["run", "correspondence", "--data", "scenes,n=1", "--set", "least_area=200000"], "at least one example"),
+        (["run", "correspondence", "--set", "match"], "option=value"),
+        (["run", "correspondence", "--set", "mach=aliases"], "'mach'"),
+        (["run", "correspondence", "--set", "match=alias"], "one of 'aliases', 'first piece'"),
+        (["run", "correspondence", "--set", "n_draws=0"], "1 or more"),
+        (["run", "correspondence", "--preset", "published"], "default or paper"),
+        (["run", "correspondence", "--model", "{folder}/absent"], "absent"),
+    ],
+)
+def test_a_run_that_cannot_be_is_one_line_and_leaves_no_folder(
+    words: list[str],
+    said: str,
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = typed(monkeypatch, *(word.format(folder=folder) for word in words), "--out", tmp_path / "run")
+    (message,) = capsys.readouterr().err.strip().splitlines()
+    assert code == 2 and message.startswith("error: ") and said in message
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_are_told_with_the_pieces_of_those_that_the_tokenizer_splits(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert typed(monkeypatch, "labels", "tail", "paw") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert lines[0] == ["label", "form", "role", "token", "pieces"]
+    assert any(line[:3] == ["tail", "tail", "alias"] and line[4] == "▁tail" for line in lines)
+    assert ["paw", "paw", "split", "<NA>", "▁p", "a", "w"] in lines
+    assert typed(monkeypatch, "labels", "--set", "absent") == 2
+    assert "one of parts" in capsys.readouterr().err
 
 
 def test_a_prompt_is_no_option_of_demo(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

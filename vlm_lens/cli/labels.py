@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from vlm_lens.cli.app import app
+from vlm_lens.errors import InputError
 
 
 @app.command()
@@ -15,7 +16,9 @@ def labels(
 ) -> None:
     """The tokens that count as each label, and the spellings that the tokenizer splits."""
     from vlm_lens.data.labels import LABEL_SETS, alias_table
-    from vlm_lens.experiments.runs.sources import ModelSource
+    from vlm_lens.experiments import ModelSource
 
+    if set_ not in LABEL_SETS:
+        raise InputError("--set", f"one of {', '.join(LABEL_SETS)}", repr(set_))
     tokenizer = ModelSource(model).load().tokenizer
     typer.echo(alias_table(label or LABEL_SETS[set_], tokenizer).to_string(index=False))

@@ -61,7 +61,11 @@ def open_data(source: str) -> Dataset:
         return validate_call(config=ConfigDict(arbitrary_types_allowed=True))(reader)(**given)
     except ValidationError as error:
         first = error.errors()[0]
-        rule = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        argument = ".".join(map(str, first["loc"]))
+        if first["type"] == "missing_argument":
+            advice = f"Write {name}:FOLDER, with ,name=value for other arguments."
+            raise InputError(f"Data {source!r}", f"a place ({argument})", "none", advice) from None
+        rule = f"{argument}: {first['msg'].removeprefix('Input should be ')}"
         raise InputError(f"Data {source!r}", rule, repr(first.get("input"))) from None
 
 

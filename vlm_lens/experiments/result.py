@@ -15,6 +15,7 @@ from vlm_lens.experiments.registry import experiment_named
 from vlm_lens.experiments.runs.folder import RunFolder
 from vlm_lens.experiments.runs.spec import RunSpec
 from vlm_lens.experiments.summary import Finding, Summary, Table
+from vlm_lens.plotting.figure_page import SCRIPT, figure_page, figure_script
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
@@ -122,13 +123,15 @@ class ExperimentResult:
         }
 
     def write(self, folder: RunFolder) -> None:
-        """Write `summary.json` and the figures as HTML."""
+        """Write `summary.json` and the figures as HTML, with the script that draws them beside them."""
         folder.write_json("summary.json", self.to_dict())
         if self.compared is not None:
             folder.write_json(COMPARED, self.compared.to_dict())
+        if self.figures and not (folder.path / "figures" / SCRIPT).is_file():
+            folder.write(f"figures/{SCRIPT}", figure_script())
         for name in self.figures:
             file = f"figures/{name.replace(' ', '_')}.html"
-            folder.write(file, self.plot(name).to_html(include_plotlyjs="cdn", full_html=True))
+            folder.write(file, figure_page(self.plot(name)))
 
     def told(self) -> str:
         """Everything as plain text: tables in the paper's layout, findings, notes."""

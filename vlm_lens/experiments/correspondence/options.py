@@ -22,6 +22,7 @@ class CorrespondenceOptions(ObjectPatchesOptions):
     match: str = option(
         "aliases",
         "which token names the object: one of its 'aliases', or its 'first piece' as the tokenizer writes it",
+        among=("aliases", "first piece"),
         paper="first piece",
         quirk="The top token must be the first piece of the class name. It misses the plural, capitals and the form "
         "without a space, and for a name that is split it may be any word's beginning. By default each form of the "
