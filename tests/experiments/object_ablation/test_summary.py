@@ -78,6 +78,21 @@ def test_the_difference_at_equal_counts_is_paired() -> None:
     assert set(equal["tokens"]) == {"the object's", "Int. Gradients", "Random"}
 
 
+def test_equal_counts_are_compared_over_the_same_pictures() -> None:
+    found = rows({"Object": {0, 1}})
+    cells = found["cells"]
+    is_missing = (cells["kind"] == "Random") & (cells["like"] == "Object") & cells["example"].isin(["2", "3"])
+    found["cells"] = cells[~is_missing]  # too few patches beside the object
+    tables = summed(found).tables
+    equal = tables["equal counts"].tidy
+    of = equal[(equal["as many as"] == "Object") & (equal["task"] == "VQA")].set_index("tokens")
+    assert of["n"].to_dict() == {"the object's": 2, "Int. Gradients": 2, "Random": 2}
+    assert of.loc["the object's", "value"] == 1
+    change = tables["difference at equal counts"].tidy
+    of = change[(change["as many as"] == "Object") & (change["task"] == "VQA")].set_index("less")
+    assert of["n"].to_dict() == {"Int. Gradients": 4, "Random": 2}
+
+
 def test_claims_are_decided_by_intervals() -> None:
     n = 40
     everything = set(range(n))

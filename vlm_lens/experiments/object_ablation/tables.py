@@ -87,12 +87,16 @@ def _row_name(row: Any) -> str:
 
 
 def at_equal_counts(right: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The object's decrease beside that of as many other tokens, and the paired difference of both, tidy."""
+    """The object's decrease beside that of as many other tokens, and the paired difference of both, tidy.
+
+    They stand beside each other over the same pictures: one without enough patches beside the object to draw as many
+    from is in neither. The paired difference from gradients has it.
+    """
     own = right[right["kind"].isin(OF_OBJECT)].assign(like=lambda rows: rows["kind"])
     others = right[right["like"] != ""]
-    both = pd.concat([own.assign(kind="the object's"), others])
-    equal = means(both, "is_lost", ["like", "task", "kind"])
-    same = ["example", "task", "like"]
+    both, same = pd.concat([own.assign(kind="the object's"), others]), ["example", "task", "like"]
+    n_kinds = both.groupby(same)["kind"].transform("nunique")
+    equal = means(both[n_kinds == both["kind"].nunique()], "is_lost", ["like", "task", "kind"])
     paired = others.merge(own[[*same, "is_lost"]], on=same, suffixes=("", "_own"))
     change = differences(paired, "is_lost_own", ["like", "task", "kind"], "is_lost")
     return (
