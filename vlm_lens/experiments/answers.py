@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
+from vlm_lens.errors import InputError
 from vlm_lens.experiments.options import Options, option
 from vlm_lens.hooked_vlm import HookedVLM
 from vlm_lens.metrics.first_token import begins_answer
@@ -31,6 +32,9 @@ class Beginning:
 def beginning_of(vlm: HookedVLM, word: str, behind: str = "It is a") -> Beginning:
     """The tokens that a word adds behind a text and a space, or behind a text that ends with a space or line break.
 
+    Raises:
+        InputError: the first of them is white space alone, which begins any word.
+
     Example:
         >>> from vlm_lens import HookedVLM
         >>> beginning_of(HookedVLM.demo(), "cat").pieces
@@ -41,7 +45,11 @@ def beginning_of(vlm: HookedVLM, word: str, behind: str = "It is a") -> Beginnin
     both = vlm.to_tokens(f"{behind}{space}{word}")[0].tolist()
     is_continued = both[: len(before)] == before
     added = both[len(before) :] if is_continued else vlm.to_tokens(f"{space}{word}", False)[0].tolist()
-    return Beginning(added[0], tuple(vlm.to_str_tokens(added)))
+    pieces = tuple(vlm.to_str_tokens(added))
+    if not pieces[0].strip():
+        advice = "The tokenizer splits it; leave such questions out, or take a model whose vocabulary has the word."
+        raise InputError(f"Answer {word!r} behind {behind!r}", "a first piece with letters", list(pieces), advice)
+    return Beginning(added[0], pieces)
 
 
 @dataclass(frozen=True)

@@ -113,6 +113,18 @@ def test_a_run_that_is_going_on_is_left_alone(kept: ExperimentResult, vlm: Hooke
         run_experiment(NAME, vlm, out=kept.folder, **SMALL)
 
 
+def test_a_folder_that_cannot_be_locked_is_told_so(vlm: HookedVLM, tmp_path: Path) -> None:
+    (tmp_path / ".lock").mkdir()
+    with pytest.raises(InputError, match="a folder that can be written"):
+        run_experiment(NAME, vlm, out=tmp_path, **SMALL)
+
+
+def test_what_differs_is_told_from_the_experiment_on(kept: ExperimentResult, vlm: HookedVLM) -> None:
+    with pytest.raises(InputError, match="holds another run") as refused:
+        run_experiment("correspondence", vlm, "scenes,n=4", out=kept.folder, shows_progress=False)
+    assert f"got experiment: {NAME!r}, now 'correspondence'; " in str(refused.value)
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(vlm: HookedVLM, tmp_path: Path) -> None:
     (tmp_path / "thesis.tex").write_text("mine")
     with pytest.raises(InputError, match=r"thesis\.tex"):

@@ -57,6 +57,8 @@ class RunFolder:
         except Timeout:
             advice = "Wait for it, or name another folder with --out."
             raise InputError(f"Folder {self.path}", "no run that is going on", "one", advice) from None
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
         try:
             self._take_up(spec)
             yield self

@@ -97,7 +97,7 @@ class RunSpec:
             InputError: with every value that differs.
         """
         mine, found = _flat(self.identity), _flat(other.identity)
-        differing = [key for key in sorted({*mine, *found}) if mine.get(key) != found.get(key)]
+        differing = [key for key in dict.fromkeys([*mine, *found]) if mine.get(key) != found.get(key)]
         if differing:
             told = "; ".join(f"{key}: {_short(found.get(key))}, now {_short(mine.get(key))}" for key in differing[:6])
             more = f"; and {len(differing) - 6} more" if len(differing) > 6 else ""
