@@ -152,6 +152,8 @@ def test_figures_of_a_run_open_without_a_network(folder: Path, tmp_path: Path) -
         (["run", "correspondence", "--set", "n_draws=0"], "1 or more"),
         (["run", "correspondence", "--preset", "published"], "default or paper"),
         (["run", "correspondence", "--model", "{folder}/absent"], "absent"),
+        (["run", "correspondence", "--model", "{folder}/checkpoint", "--dtype", "banana"], "got 'banana'"),
+        (["run", "correspondence", "--dtype", "bfloat16"], "its one revision, in float32, got revision None, bfloat16"),
     ],
 )
 def test_a_run_that_cannot_be_is_one_line_and_leaves_no_folder(

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Any
 
+from vlm_lens.errors import InputError
 from vlm_lens.hooked_vlm import HookedVLM
 
 BUNDLED = "demo"
@@ -28,9 +29,13 @@ class ModelSource:
         """The model.
 
         Raises:
+            InputError: another precision or revision of the bundled model, which has none.
             CheckpointError: see `HookedVLM.from_pretrained`.
         """
         if self.path_or_name == BUNDLED:
+            if self.revision is not None or self.dtype not in (None, "float32"):
+                got = f"revision {self.revision}, {self.dtype}"
+                raise InputError("The bundled model", "its one revision, in float32", got, "Leave both out.")
             return HookedVLM.demo(device=self.device)
         given: dict[str, Any] = {"device": self.device, "dtype": self.dtype, "revision": self.revision}
         return HookedVLM.from_pretrained(self.path_or_name, **given)
