@@ -129,6 +129,11 @@ def test_the_table_has_the_papers_column_and_a_row_for_each_method() -> None:
     assert all(figure().data for figure in summary.figures.values())
 
 
+def test_a_single_picture_decides_nothing() -> None:
+    findings = summary_of(context_of(read_scenes(1))).findings
+    assert {one.agrees for one in findings} == {None} and not any("nan" in one.told for one in findings)
+
+
 def test_a_text_prompted_segmenter_is_a_row_above_the_model(tmp_path: Path) -> None:
     context = context_of(read_scenes(2), segmenter=f"clipseg:{saved_clipseg(tmp_path)}")
     summary = summary_of(context)

@@ -167,7 +167,8 @@ def _findings(by_method: Mapping[str, np.ndarray], estimates: Mapping[str, Estim
 
 
 def _told(one: Estimate) -> str:
-    return f"{100 * one.value:+.1f} points [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+    interval = "" if np.isnan(one.low) else f" [{100 * one.low:+.1f}, {100 * one.high:+.1f}]"
+    return f"{100 * one.value:+.1f} points{interval}"
 
 
 def _notes(
