@@ -138,6 +138,8 @@ def test_the_size_of_an_object_is_of_the_picture_or_in_pixels(
     for options, expected in ((DEFAULT, default), (PAPER, paper)):
         assert (len(EXPERIMENT.chosen(pictured(size, area), options)) == 1) is expected
     assert not len(EXPERIMENT.chosen(pictured(size, area, n=2), DEFAULT))  # two of a kind
+    both = EXPERIMENT.chosen(pictured(size, area, n=2), DEFAULT.but(is_alone=False))
+    assert sum(len(one.targets) for one in both) == (2 if default else 0)
 
 
 def test_an_object_that_the_crop_cut_away_has_a_row_without_a_state() -> None:

@@ -17,7 +17,7 @@ from vlm_lens.experiments import run_experiment
 from vlm_lens.experiments.context import Context
 from vlm_lens.experiments.part_mentions import PartMentions
 from vlm_lens.experiments.part_mentions.correlation import paired, rank_correlation, scores_of
-from vlm_lens.experiments.part_mentions.summary import ANY
+from vlm_lens.experiments.part_mentions.summary import ANY, finding_of
 from vlm_lens.experiments.part_mentions.totals import total_over_examples
 from vlm_lens.experiments.summary import Summary
 from vlm_lens.metrics.intervals import mean_over_pictures
@@ -192,13 +192,20 @@ def test_what_goes_with_frequency_contradicts_the_paper(found: dict[str, Any], a
     assert list(summary.figures) == ["figure 7", "correlation"] and summary.figures["correlation"]().data
 
 
-def test_scores_without_order_agree_with_the_paper() -> None:
+def test_few_scores_without_order_decide_nothing() -> None:
     mixed = scores(1)
     values = np.array(list(mixed["cat"].values()))[[4, 0, 8, 2, 6, 1, 7, 3, 5]]
     summary = summary_of(
         context_of(named_often()), scores={"cat": dict(zip(mixed["cat"], values.tolist(), strict=True))}
     )
-    assert summary.findings[0].agrees is True
+    assert summary.findings[0].agrees is None
+
+
+@pytest.mark.parametrize(("n", "agrees"), [(12, None), (400, True)])
+def test_many_scores_without_order_agree_with_the_paper(n: int, agrees: bool | None) -> None:
+    random = np.random.default_rng(0)
+    both = pd.DataFrame({"count": random.permutation(n), "score": random.normal(size=n)})
+    assert finding_of(both).agrees is agrees
 
 
 def test_parts_without_a_score_are_left_out_of_the_pairs() -> None:

@@ -37,8 +37,8 @@ class Correspondence(Experiment):
     Options = CorrespondenceOptions
 
     def chosen(self, data: Dataset, options: Any) -> Dataset:
-        """Pictures with an object of the right size, of whose kind there is no other."""
-        once = one_instance(data)
+        """Pictures with an object of the right size, of whose kind there is no other where that is asked for."""
+        once = one_instance(data) if options.is_alone else data.about("no crowd", _is_no_crowd)
         if not options.scales_area:
             return area_between(once, options.least_area, options.most_area)
         low, high = options.least_area / PICTURE, options.most_area / PICTURE
@@ -76,6 +76,10 @@ class Correspondence(Experiment):
     def summarised(self, rows: Mapping[str, pd.DataFrame], options: Any, facts: Mapping[str, Any]) -> Summary:
         """The best layer and its share, the share by layer, both figures, and the paper's claims."""
         return summarised(rows, options, facts)
+
+
+def _is_no_crowd(example: Example, target: Annotation) -> bool:
+    return not target.is_crowd
 
 
 def _rows(

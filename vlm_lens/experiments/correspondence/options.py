@@ -19,6 +19,9 @@ class CorrespondenceOptions(ObjectPatchesOptions):
         quirk="The bounds are pixels whatever the picture's size, so that an object may be a twentieth of one picture "
         "and a third of another. By default they are shares of the picture: 6.5% to 9.8%.",
     )
+    is_alone: bool = option(
+        True, "whether the object must be the only one of its class in the picture; the paper does not say"
+    )
     match: str = option(
         "aliases",
         "which token names the object: one of its 'aliases', or its 'first piece' as the tokenizer writes it",
