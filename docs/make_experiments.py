@@ -43,8 +43,9 @@ def reproduce(run: Reproduced, out: Path, n: int | None) -> dict[str, Any]:
     before = json.loads(spent.read_text()) if spent.exists() else 0.0
     start = time.perf_counter()
     is_finished = (folder / "summary.json").exists()
+    options = {**run.options, **{name: str(out / other) for name, other in run.reads.items()}}
     found = run_experiment(
-        run.experiment, "demo", data, out=folder, compares=not is_finished, shows_progress=False, **run.options
+        run.experiment, "demo", data, out=folder, compares=not is_finished, shows_progress=False, **options
     )
     seconds = before + (0.0 if is_finished else time.perf_counter() - start)
     spent.write_text(json.dumps(seconds))
@@ -97,7 +98,7 @@ def _reproduced(
     waiting, ended = list(chosen), {one.experiment for one in RUNS} - {one.experiment for one in chosen}
     running: set[Future[dict[str, Any]]] = set()
     while waiting or running:
-        ready = [one for one in waiting if one.after is None or one.after in ended]
+        ready = [one for one in waiting if ended >= set(one.reads.values())]
         waiting = [one for one in waiting if one not in ready]
         running |= {pool.submit(reproduce, one, out, n) for one in ready}
         done, running = wait(running, return_when=FIRST_COMPLETED)

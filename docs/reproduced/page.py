@@ -23,7 +23,7 @@ Every table and figure of three papers, as a named experiment that runs on any m
 - part identification, Takishita et al. 2025, "LLMs Can Compensate for Deficiencies in Visual Representations";
 - visual information processing, Neo et al. 2024, "Towards Interpreting Visual Information Processing in
   Vision-Language Models";
-- information flow, Kaduri et al. 2024, "What's in the Image? A Deep-Dive into the Vision of Vision Language Models".
+- information flow, Kaduri et al. 2025, "What's in the Image? A Deep-Dive into the Vision of Vision Language Models".
 
 Below, each is run on the bundled model (6 decoder layers, 6 layers of the tower, 144 patches; its
 [model card](../vlm_lens/demo/MODEL_CARD.md)) and on scenes that it never saw. `make reproduce` runs them all and writes
@@ -60,7 +60,8 @@ pictures agree, Wilson's.
 CLOSING = """\
 ## What it took
 
-{minutes:.0f} minutes of wall time in all, two runs at a time with a thread each: {each}.
+{minutes:.0f} minutes in all, one run after another on one thread of a CPU; `make reproduce` has two of them at a time.
+In seconds: {each}.
 """
 
 
@@ -68,10 +69,10 @@ def rendered(data: Data) -> str:
     """The page."""
     chosen = [one for one in RUNS if one.experiment in data]
     sections = [_section(one, data[one.experiment]) for one in chosen]
-    each = ", ".join(f"{one.experiment} {data[one.experiment]['seconds']:.0f} s" for one in chosen)
+    each = ", ".join(f"{one.experiment} {data[one.experiment]['seconds']:.0f}" for one in chosen)
     total = sum(data[one.experiment]["seconds"] for one in chosen)
     opening = OPENING.format(overview=_overview(chosen, data))
-    return "\n".join([opening, *sections, CLOSING.format(minutes=total / 120, each=each)])
+    return "\n".join([opening, *sections, CLOSING.format(minutes=total / 60, each=each)])
 
 
 def _overview(chosen: list[Reproduced], data: Data) -> str:

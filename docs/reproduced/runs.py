@@ -14,19 +14,20 @@ class Reproduced:
         data: which scenes.
         options: what differs from the default preset, and why stands in `told`.
         told: why these data and options.
-        after: the run that this one reads.
+        reads: options that name the folder of another run, and whose.
     """
 
     experiment: str
     data: str
     options: Mapping[str, Any] = field(default_factory=dict)
     told: str = ""
-    after: str | None = None
+    reads: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def command(self) -> str:
         """The same on a command line."""
-        chosen = "".join(f" --set {name}={_written(value)}" for name, value in self.options.items())
+        read = {name: f"runs/{other}" for name, other in self.reads.items()}
+        chosen = "".join(f" --set {name}={_written(value)}" for name, value in {**self.options, **read}.items())
         return f"python -m vlm_lens run {self.experiment} --data {self.data}{chosen} --out runs/{self.experiment}"
 
 
@@ -48,9 +49,8 @@ RUNS: tuple[Reproduced, ...] = (
     Reproduced(
         "part-mentions",
         "scenes,n=1000",
-        {"opi": "out/reproduce/part-identification"},
-        "The texts are the scenes' descriptions, of which the bundled model learned such ones.",
-        after="part-identification",
+        told="The texts are the scenes' descriptions, of which the bundled model learned such ones.",
+        reads={"opi": "part-identification"},
     ),
     Reproduced("object-ablation", "scenes,n=200,surfaces=true"),
     Reproduced("correspondence", "scenes,n=400"),
