@@ -114,8 +114,8 @@ def findings(cells: pd.DataFrame, middle: range, n_layers: int) -> tuple[Finding
     }
     found = [
         Finding(
-            "In the middle layers the words of a detail look at it: the peak of attention is at the object in almost "
-            "73% (section 4.5, figure 7).",
+            "In the middle layers the words of a detail look at it: the peak of attention is there more often than by "
+            "chance (section 4.5, figure 7: in almost 73%).",
             above_zero(above["chance"]),
             f"Layers {named_layers(middle)}: {told(own)}, which is {told(above['chance'])} above chance; {n_details} "
             f"details of {own.n} pictures.",
