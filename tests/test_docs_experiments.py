@@ -21,7 +21,8 @@ def test_the_page_is_that_of_the_numbers() -> None:
 
 
 def test_every_experiment_is_on_it() -> None:
-    assert sorted(NAMES) == sorted(experiments()) == sorted(kept(DATA))
+    shipped = [name for name, one in experiments().items() if type(one).__module__.startswith("vlm_lens.")]
+    assert sorted(NAMES) == sorted(shipped) == sorted(kept(DATA))
 
 
 @pytest.mark.parametrize("name", NAMES)

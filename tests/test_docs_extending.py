@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from vlm_lens.errors import EmptySelectionError
+from vlm_lens.errors import EmptySelectionError, InputError
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -90,3 +90,19 @@ def test_what_declares_its_reach_is_computed_in_part(page: dict[str, Any]) -> No
         run, cell = vlm.run(inputs, *objects, some), page["sweep"][name]
         torch.testing.assert_close(cell.logits, run.logits[:, -1], rtol=0, atol=1e-4)
         assert list(cell[some].values()) == pytest.approx(list(run[some].values()), rel=1e-5)
+
+
+def test_an_experiment_of_ones_own_runs_like_those_that_ship(page: dict[str, Any]) -> None:
+    hidden = page["hidden"]
+    table = hidden.to_dataframe().set_index("hidden from")
+    assert table.loc["text", "high"] < table.loc["last", "low"], "the answer is read through the question's words"
+    assert (table["n"] == 10).all()
+    assert hidden.compared.n_conditions == 2 and hidden.compared.deviation < 1e-5
+
+
+def test_an_experiment_cannot_take_the_name_of_one_that_ships(page: dict[str, Any]) -> None:
+    class Other(page["HiddenObject"]):  # type: ignore[misc, name-defined]
+        name = "attention-blocking"
+
+    with pytest.raises(InputError, match="another than"):
+        page["add_experiment"](Other())

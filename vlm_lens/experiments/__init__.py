@@ -1,6 +1,6 @@
 """The papers' tables and figures: data x conditions x metric, as tidy rows."""
 
-from vlm_lens.experiments.registry import experiment_named, experiments
+from vlm_lens.experiments.registry import add_experiment, experiment_named, experiments
 from vlm_lens.experiments.result import ExperimentResult
 from vlm_lens.experiments.run import run_experiment
 from vlm_lens.experiments.runs.sources import ModelSource
@@ -11,6 +11,7 @@ __all__ = [
     "Finding",
     "ModelSource",
     "Summary",
+    "add_experiment",
     "experiment_named",
     "experiments",
     "run_experiment",

@@ -25,14 +25,32 @@ _WHERE = {
 }
 
 
-@cache
+_added: dict[str, Experiment] = {}
+
+
 def experiments() -> Mapping[str, Experiment]:
-    """Every experiment, by its name, in the order of the papers."""
+    """Every experiment, by its name, in the order of the papers; then those of `add_experiment`."""
+    return MappingProxyType({**_shipped(), **_added})
+
+
+def add_experiment(experiment: Experiment) -> None:
+    """Make an experiment of one's own known in this process, in the place of an earlier one of its name.
+
+    Raises:
+        InputError: one that ships has the name.
+    """
+    if experiment.name in _WHERE:
+        raise InputError("Name of an experiment", f"another than {', '.join(_WHERE)}", repr(experiment.name))
+    _added[experiment.name] = experiment
+
+
+@cache
+def _shipped() -> Mapping[str, Experiment]:
     found: dict[str, Experiment] = {}
     for name, where in _WHERE.items():
         module, _, noun = where.partition(":")
         found[name] = getattr(import_module(f"vlm_lens.experiments.{module}"), noun)()
-    return MappingProxyType(found)
+    return found
 
 
 def experiment_named(name: str) -> Experiment:
