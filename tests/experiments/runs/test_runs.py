@@ -153,6 +153,18 @@ def test_two_pictures_of_one_id_are_refused(vlm: HookedVLM) -> None:
         run_experiment(NAME, vlm, twice, shows_progress=False)
 
 
+def test_what_a_killed_run_had_half_written_is_cleared_away(
+    kept: ExperimentResult, vlm: HookedVLM, tmp_path: Path
+) -> None:
+    folder = copied(kept, tmp_path / "killed")
+    left = [folder / one for one in ("rows/.000003.7/cells.parquet", "figures/.plotly.min.js.7", ".summary.json.7")]
+    for one in left:
+        one.parent.mkdir(exist_ok=True)
+        one.write_bytes(b"half")
+    run_experiment(NAME, vlm, out=folder, **SMALL)
+    assert not any(one.exists() for one in left) and not (folder / "rows" / ".000003.7").exists()
+
+
 def test_a_damaged_shard_is_named_and_made_again(kept: ExperimentResult, vlm: HookedVLM, tmp_path: Path) -> None:
     folder = copied(kept, tmp_path / "damaged")
     damaged = folder / "rows" / "000001" / "cells.parquet"

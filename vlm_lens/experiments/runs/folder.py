@@ -155,7 +155,8 @@ class RunFolder:
         if (self.path / "spec.json").exists():
             spec.check_is(self.read_spec(), self.path)
         self.write("spec.json", spec.to_json() + "\n")
-        for left in (*self.path.glob("rows/.*"), *self.path.glob(".*.json.*")):  # of a run that was killed
+        # What a run that was killed had half written. What stands in `shared` is the experiment's own affair.
+        for left in (*self.path.glob("rows/.*"), *self.path.glob("figures/.*"), *self.path.glob(".*.json.*")):
             shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink(missing_ok=True)
 
 
