@@ -36,11 +36,13 @@ class AgainstTheLoop:
     deviation: float | None
 
     def __str__(self) -> str:
-        told = "equal tables of all probes" if self.deviation is None else f"logits equal within {self.deviation:.1e}"
+        equal = "the tables of all probes are equal"
+        if self.deviation is not None:
+            equal = f"logits equal within {self.deviation:.1e} of the largest"
         return (
             f"Example {self.example}, {self.n_conditions} conditions, timed once each: a sweep in "
             f"{self.sweep_seconds:.2f} s, a plain loop in {self.loop_seconds:.2f} s "
-            f"({self.loop_seconds / self.sweep_seconds:.1f} x); {told} of the largest."
+            f"({self.loop_seconds / self.sweep_seconds:.1f} x); {equal}."
         )
 
     def to_dict(self) -> dict[str, Any]:
