@@ -66,6 +66,7 @@ def test_findings_follow_the_rows() -> None:
     assert [one.agrees for one in summary(made_up()).findings] == [True, True, True, None]
     opposite = summary(made_up(held=0.3, whole=0.6, held_object=0.9)).findings
     assert [one.agrees for one in opposite][:3] == [False, False, False]
+    assert summary(made_up(held=0.41, whole=0.4)).findings[0].agrees is False, "better, and not far better"
 
 
 def test_a_best_layer_that_is_best_by_chance_decides_nothing() -> None:
