@@ -44,12 +44,10 @@ def reproduce(run: Reproduced, out: Path, n: int | None) -> dict[str, Any]:
     start = time.perf_counter()
     is_finished = (folder / "summary.json").exists()
     options = {**run.options, **{name: str(out / other) for name, other in run.reads.items()}}
-    found = run_experiment(
-        run.experiment, "demo", data, out=folder, compares=not is_finished, shows_progress=False, **options
-    )
+    found = run_experiment(run.experiment, "demo", data, out=folder, compares=True, shows_progress=False, **options)
     seconds = before + (0.0 if is_finished else time.perf_counter() - start)
     spent.write_text(json.dumps(seconds))
-    return summary_of(ExperimentResult.load(folder) if found.compared is None else found, seconds)
+    return summary_of(found, seconds)
 
 
 def summary_of(found: ExperimentResult, seconds: float) -> dict[str, Any]:

@@ -55,8 +55,7 @@ class ExperimentResult:
         if missing := found.missing(spec):
             got = f"{spec.n_shards - len(missing)} of {spec.n_shards} shards"
             raise InputError(f"Run in {folder}", "all shards", got, "Run the same command again: it goes on.")
-        kept = found.read_json(COMPARED)
-        return cls(spec, found.read_rows(spec), Path(folder), None if kept is None else AgainstTheLoop(**kept))
+        return cls(spec, found.read_rows(spec), Path(folder), kept_comparison(found))
 
     @cached_property
     def found(self) -> Summary:
@@ -165,6 +164,12 @@ class ExperimentResult:
         )
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.found.notes)
         return "".join([*parts, f"<ul>{findings}</ul>", f"<ul>{notes}</ul>"])
+
+
+def kept_comparison(folder: RunFolder) -> AgainstTheLoop | None:
+    """What an earlier call held against the plain loop; None where none did."""
+    kept = folder.read_json(COMPARED)
+    return None if kept is None else AgainstTheLoop(**kept)
 
 
 def _plain(table: pd.DataFrame) -> list[dict[str, Any]]:

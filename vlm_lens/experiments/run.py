@@ -14,10 +14,10 @@ from vlm_lens.estimates.identity import hash_of, name_of, preprocessing_of
 from vlm_lens.experiments.against_the_loop import against_the_loop
 from vlm_lens.experiments.context import Context
 from vlm_lens.experiments.registry import experiment_named
-from vlm_lens.experiments.result import ExperimentResult
+from vlm_lens.experiments.result import ExperimentResult, kept_comparison
 from vlm_lens.experiments.runs.engines import Engine, Workers, in_turn
 from vlm_lens.experiments.runs.folder import RunFolder
-from vlm_lens.experiments.runs.shard import hold
+from vlm_lens.experiments.runs.shard import holding
 from vlm_lens.experiments.runs.sources import ModelSource
 from vlm_lens.experiments.runs.spec import RunSpec, versions
 from vlm_lens.hooked_vlm import HookedVLM
@@ -55,7 +55,8 @@ def run_experiment(
         seed: of everything that is drawn by chance.
         workers: processes, each with a model of its own, on a GPU each where there are GPUs.
         engine: who runs the shards, in the place of `workers`.
-        compares: whether the first example's sweep is held against the plain loop, and both are timed.
+        compares: whether the first example's sweep is held against the plain loop, and both are timed; once for
+            a folder.
         shows_progress: a bar over the examples, with rate and time left.
         options: of the experiment, in the place of the preset's.
 
@@ -103,11 +104,12 @@ def run_experiment(
             dict(experiment.facts(context)),
             dict(versions()),
         )
-        with folder.held(spec):
+        with folder.held(spec), holding(spec, context):
             experiment.prepare(context)
-            hold(spec, context)
             runs = engine or (in_turn if workers == 1 else Workers(workers))
-            compared = against_the_loop(experiment, context) if compares else None
+            compared = kept_comparison(folder)
+            if compares and compared is None:
+                compared = against_the_loop(experiment, context)
             _run_missing(spec, folder, runs, shows_progress)
             result = ExperimentResult(
                 spec, folder.read_rows(spec), None if out is None else folder.path, compared, context.costs

@@ -1,8 +1,10 @@
 """A run's folder: taken up, refused, written by several processes, read back."""
 
+import gc
 import json
 import resource
 import shutil
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +21,7 @@ from vlm_lens.experiments import ExperimentResult, run_experiment
 from vlm_lens.experiments.context import Context
 from vlm_lens.experiments.registry import experiment_named
 from vlm_lens.experiments.runs.folder import RunFolder
-from vlm_lens.experiments.runs.shard import hold, rows_of, run_shard
+from vlm_lens.experiments.runs.shard import rows_of, run_shard
 from vlm_lens.experiments.runs.spec import RunSpec
 
 NAME = "attention-blocking"
@@ -231,6 +233,21 @@ def test_what_cannot_be_loaded_elsewhere_cannot_have_workers(vlm: HookedVLM) -> 
         run_experiment(NAME, workers=0, **SMALL)
 
 
+def test_a_model_is_let_go_of_when_its_run_has_ended() -> None:
+    vlm = HookedVLM.demo()
+    seen = weakref.ref(vlm)
+    run_experiment(NAME, vlm, limit=1, **SMALL)
+    del vlm
+    gc.collect()
+    assert seen() is None
+
+
+def test_a_shard_of_other_examples_than_the_run_began_with_is_refused(kept: ExperimentResult, tmp_path: Path) -> None:
+    spec = replace(kept.spec, data={**kept.spec.data, "examples": "0" * 16, "source": SMALL["data"]})
+    with pytest.raises(InputError, match="Choice of examples of the run"):
+        run_shard(spec, 0, tmp_path)
+
+
 def test_a_shard_of_other_data_than_the_run_began_with_is_refused(kept: ExperimentResult, tmp_path: Path) -> None:
     spec = replace(kept.spec, data={**kept.spec.data, "fingerprint": "0" * 16})
     with pytest.raises(InputError, match="Data of the run"):
@@ -297,10 +314,8 @@ def test_an_error_of_another_kind_is_not_taken_for_want_of_memory(vlm: HookedVLM
         rows_of(Broken(), context, list(data))
 
 
-def test_a_shard_that_is_there_is_not_written_again(kept: ExperimentResult, vlm: HookedVLM, tmp_path: Path) -> None:
+def test_a_shard_that_is_there_is_not_written_again(kept: ExperimentResult, tmp_path: Path) -> None:
     folder = copied(kept, tmp_path / "twice")
-    context = Context(vlm, open_data("scenes,n=18,surfaces=true"), experiment_named(NAME).Options(), 0, folder)
-    hold(kept.spec, context)
     RunFolder(folder).write_shard(1, {"cells": [{"example": "another"}]})
     pd.testing.assert_frame_equal(ExperimentResult.load(folder).rows["cells"], kept.rows["cells"])
 
@@ -312,6 +327,8 @@ def test_the_sweep_agrees_with_the_plain_loop_and_both_are_timed(vlm: HookedVLM,
     assert compared.deviation is not None and compared.deviation < 1e-5
     assert f"{compared.loop_seconds / compared.sweep_seconds:.1f} x" in found.told()
     assert ExperimentResult.load(tmp_path).compared == compared
+    again = run_experiment(NAME, vlm, out=tmp_path, compares=True, **{**SMALL, "data": "scenes,n=1,surfaces=true"})
+    assert again.compared == compared, "timed once for a folder"
 
 
 def test_a_result_shows_itself(kept: ExperimentResult) -> None:

@@ -23,7 +23,7 @@ class RunFolder:
     """Where a run is kept.
 
     Args:
-        path: the folder; made with `open`.
+        path: the folder; `held` makes it.
     """
 
     def __init__(self, path: str | Path) -> None:

@@ -6,7 +6,8 @@ specification (once in a process), makes the rows, and writes them in one step. 
 
 import gc
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import torch
 
 from vlm_lens.data import Example
+from vlm_lens.data.fingerprint import fingerprint_of
 from vlm_lens.data.open import open_data
 from vlm_lens.errors import InputError
 from vlm_lens.estimates.identity import hash_of
@@ -26,7 +28,7 @@ from vlm_lens.experiments.runs.spec import RunSpec
 MOST_MEMORY, LEAST_MEMORY = 2 << 30, 32 << 20
 """Bytes that a sweep is given when memory first runs out, and the fewest."""
 
-_contexts: dict[tuple[str, str | None], Context] = {}
+_contexts: dict[tuple[str, Path, str | None], Context] = {}
 
 
 def run_shard(spec: RunSpec, shard: int, folder: str | Path, device: str | None = None) -> int:
@@ -59,12 +61,13 @@ def context_of(spec: RunSpec, shared: Path, device: str | None = None) -> Contex
     Raises:
         InputError: what is found is not what the specification was made of.
     """
-    key = spec.fingerprint, device
+    key = spec.fingerprint, shared, device
     if key not in _contexts:
         experiment = experiment_named(spec.experiment)
         options = experiment.Options().but(**spec.options)
         data = experiment.chosen(open_data(str(spec.data["source"])), options)[: spec.limit]
         _check_is("Data", spec.data["fingerprint"], data.fingerprint)
+        _check_is("Choice of examples", spec.data["examples"], fingerprint_of([one.id for one in data]))
         vlm = spec.source.on(device).load()
         _check_is("Model", spec.model["hash"], hash_of(vlm))
         _contexts.clear()  # one model in memory
@@ -77,10 +80,15 @@ def _check_is(what: str, wanted: object, got: object) -> None:
         raise InputError(f"{what} of the run", f"what it began with ({wanted})", got, "Begin a new folder.")
 
 
-def hold(spec: RunSpec, context: Context) -> None:
-    """Let this process run shards of a specification with what is in memory already."""
+@contextmanager
+def holding(spec: RunSpec, context: Context) -> Iterator[None]:
+    """Let this process run shards of a specification with what is in memory already, and let go of it afterwards."""
     _contexts.clear()
-    _contexts[spec.fingerprint, None] = context
+    _contexts[spec.fingerprint, context.folder, None] = context
+    try:
+        yield
+    finally:
+        _contexts.clear()  # or the model would stay in memory for as long as the process lives
 
 
 def rows_of(experiment: Experiment, context: Context, examples: Sequence[Example]) -> Mapping[str, list[Any]]:
@@ -93,12 +101,10 @@ def rows_of(experiment: Experiment, context: Context, examples: Sequence[Example
     """
     try:
         return {name: list(rows) for name, rows in experiment.rows(context, examples).items()}
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        if len(examples) == 1 and _can_shrink(context):
-            pass
-        elif len(examples) == 1:
+        if len(examples) == 1 and not _can_shrink(context):
             advice = "Load it in half precision, on a larger device, or spread it with device='auto'."
             raise InputError(f"Example {examples[0].id!r}", "as much memory as it needs", str(error), advice) from error
         told = str(error).split("\n")[0]
