@@ -113,9 +113,6 @@ def test_every_quirk_has_a_test() -> None:
     assert set(AttentionBlocking.Options.quirks()) == {"geometry", "blocks_own_row", "token_rule"}
 
 
-def test_windows_of_another_name_are_refused() -> None:
-    from tests.experiments.attention_blocking.test_rows import context_of
-
-    context = context_of(windows="round")
-    with pytest.raises(InputError, match="'paper' or 'sliding'"):
-        AttentionBlocking().grid(context, context.data[0])
+def test_windows_of_another_name_are_refused_before_anything_runs() -> None:
+    with pytest.raises(InputError, match="'paper', 'sliding'"):
+        AttentionBlocking.Options().but(windows="round")

@@ -32,7 +32,11 @@ class AttentionBlockingOptions(AnsweredOptions, ObjectPatchesOptions):
     """What can be chosen."""
 
     answer_prefix: str = option("It is a", "how the answer begins")
-    windows: str = option("paper", "'paper' for its six windows, 'sliding' for every window of `width` layers")
+    windows: str = option(
+        "paper",
+        "'paper' for its six windows, 'sliding' for every window of `width` layers",
+        among=("paper", "sliding"),
+    )
     width: int = option(0, "layers in a sliding window; 0 for the same share of the depth as the paper's 10 of 32")
     blocks_own_row: bool = option(
         False,
@@ -164,9 +168,7 @@ def _windows(context: Context) -> dict[str, range]:
     options, n_layers = context.options, context.vlm.cfg.n_layers
     if options.windows == "paper":
         return paper_windows(n_layers)
-    if options.windows == "sliding":
-        return sliding_windows(n_layers, options.width or paper_width(n_layers))
-    raise InputError("Option 'windows'", "'paper' or 'sliding'", repr(options.windows))
+    return sliding_windows(n_layers, options.width or paper_width(n_layers))
 
 
 def _notes(facts: Mapping[str, Any]) -> tuple[str, ...]:
