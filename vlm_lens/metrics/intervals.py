@@ -3,7 +3,9 @@
 Rows of one picture are not independent observations, so pictures are drawn, each with all its rows.
 """
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -106,14 +108,42 @@ def _drawn(
             found = stats.binomtest(round(value * n), n).proportion_ci(LEVEL, method="wilson")
             return Estimate(value, float(found.low), float(found.high), n)
         return Estimate(value, value, value, n)
-    drawn = stats.bootstrap(
-        (totals, counts),
-        lambda t, c, axis=-1: t.sum(axis=axis) / c.sum(axis=axis),
-        paired=True,
-        vectorized=True,
+    low, high = bootstrap_ends((totals, counts), _ratio, seed=seed, vectorized=True)
+    return Estimate(value, low, high, n)
+
+
+def _ratio(
+    totals: Float[np.ndarray, "*draw picture"], counts: Float[np.ndarray, "*draw picture"], axis: int = -1
+) -> Float[np.ndarray, "*draw"] | float:
+    return totals.sum(axis=axis) / counts.sum(axis=axis)
+
+
+def bootstrap_ends(
+    samples: Sequence[np.ndarray],
+    statistic: Callable[..., Any],
+    *,
+    seed: int,
+    vectorized: bool = False,
+    batch: int | None = None,
+) -> tuple[float, float]:
+    """Both ends of the 95% percentile interval of a bootstrap, through scipy.
+
+    Args:
+        samples: what is drawn from, pictures along the last axis, the same ones from all.
+        statistic: of what was drawn of each; with `vectorized` also of many draws at once, along `axis`.
+        seed: of the draws.
+        vectorized: whether the statistic takes many draws at once.
+        batch: how many at once at most; None for all.
+    """
+    found = stats.bootstrap(
+        tuple(samples),
+        statistic,
+        paired=len(samples) > 1,
+        vectorized=vectorized,
         n_resamples=N_RESAMPLES,
+        batch=batch,
         confidence_level=LEVEL,
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Estimate(value, float(drawn.low), float(drawn.high), n)
+    return float(found.low), float(found.high)

@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Real
-from scipy import stats
 
 from vlm_lens.errors import InputError
-from vlm_lens.metrics.intervals import LEVEL, N_RESAMPLES, Estimate
+from vlm_lens.metrics.intervals import Estimate, bootstrap_ends
 
 NOTHING = -1
 """The label of a pixel that belongs to no class."""
@@ -111,13 +110,5 @@ def mean_iou_over_pictures(overlaps: Sequence[Overlap], *, seed: int = 0) -> Est
         # A draw can be all of pictures without any class.
         return mean_iou(times @ intersections, times @ unions) if (times @ unions).any() else value
 
-    drawn = stats.bootstrap(
-        (np.arange(n),),
-        of_drawn,
-        vectorized=False,
-        n_resamples=N_RESAMPLES,
-        confidence_level=LEVEL,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Estimate(value, float(drawn.low), float(drawn.high), n)
+    low, high = bootstrap_ends((np.arange(n),), of_drawn, seed=seed)
+    return Estimate(value, low, high, n)

@@ -6,10 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy import stats
 
 from vlm_lens.errors import InputError
-from vlm_lens.metrics.intervals import LEVEL, N_RESAMPLES, Estimate
+from vlm_lens.metrics.intervals import Estimate, bootstrap_ends
 
 COUNTS = ("intersection", "annotated", "predicted")
 
@@ -76,8 +75,5 @@ def mean_iou_over_pictures(pictures: Pictures, baseline: Pictures | None = None,
     n_counted = int((pictures[:, 1].sum(axis=-1) > 0).sum())
     if n_counted == 1:
         return Estimate(value, float("nan"), float("nan"), 1)
-    found = stats.bootstrap(
-        (np.arange(n),), drawn, vectorized=True, n_resamples=N_RESAMPLES, batch=200, confidence_level=LEVEL,
-        method="percentile", rng=np.random.default_rng(seed),
-    ).confidence_interval  # fmt: skip
-    return Estimate(value, float(found.low), float(found.high), n_counted)
+    low, high = bootstrap_ends((np.arange(n),), drawn, seed=seed, vectorized=True, batch=200)
+    return Estimate(value, low, high, n_counted)
